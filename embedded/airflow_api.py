@@ -1,0 +1,109 @@
+"""The few calls of Airflow's REST API that the demo and the tests need."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from include.errors import ProdsysError
+
+if TYPE_CHECKING:
+    from embedded.deployment import Deployment
+
+FINAL = {"success", "failed"}
+POLL_S = 2.0
+
+
+class AirflowApi:
+    """A client of one deployment's Airflow."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        # psycopg under load and a just started api-server can drop a connection once.
+        self._client = httpx.Client(
+            base_url=f"{deployment.url}/api/v2",
+            headers={"Authorization": f"Bearer {deployment.token()}"},
+            timeout=60,
+            transport=httpx.HTTPTransport(retries=3),
+        )
+
+    def get(self, path: str, **params: Any) -> dict[str, Any]:
+        """Return the JSON of a GET."""
+        answer = self._client.get(path, params=params)
+        if answer.status_code >= 500:
+            answer = self._client.get(path, params=params)
+        answer.raise_for_status()
+        result: dict[str, Any] = answer.json()
+        return result
+
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        """Start a dag_run and return its id."""
+        answer = self._client.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+        answer.raise_for_status()
+        return str(answer.json()["dag_run_id"])
+
+    def wait_for_dag(self, dag_id: str, *, limit_s: float) -> None:
+        """Wait until the dag-processor has the DAG; its import error, if it has one, is raised."""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            try:
+                self.get(f"/dags/{dag_id}")
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != 404:
+                    raise
+            else:
+                return
+            errors = self.get("/importErrors", limit=100)["import_errors"]
+            mine = [item for item in errors if item["filename"].endswith(dag_id.replace(".", "/") + ".py")]
+            if mine:
+                raise ProdsysError(f"{dag_id}: {mine[0]['stack_trace']}")
+            time.sleep(POLL_S)
+        raise ProdsysError(f"the dag-processor has not shown {dag_id} after {limit_s:.0f} s")
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return all task instances of a dag_run."""
+        rows: list[dict[str, Any]] = []
+        while True:
+            page = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=100, offset=len(rows))
+            rows += page["task_instances"]
+            if len(rows) >= page["total_entries"] or not page["task_instances"]:
+                return rows
+
+    def follow(self, dag_id: str, run_id: str, *, limit_s: float, on_change: Any = None) -> str:
+        """Wait for a dag_run's end and return its state; ProdsysError after `limit_s` seconds."""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            state = str(self.get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
+            if on_change is not None:
+                on_change()
+            if state in FINAL:
+                return state
+            time.sleep(POLL_S)
+        raise ProdsysError(f"{dag_id} {run_id} has not ended after {limit_s:.0f} s")
+
+    def log(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1, try_number: int = 1) -> str:
+        """Return a task's log as text lines."""
+        page = self.get(
+            f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}",
+            map_index=map_index,
+            full_content=True,
+        )
+        content = page["content"]
+        return "\n".join(
+            str(item.get("event", item)) if isinstance(item, dict) else str(item) for item in content
+        )
+
+    def clear(self, dag_id: str, run_id: str, task_ids: list[str]) -> None:
+        """Clear tasks of a dag_run, as an operator does in the UI."""
+        answer = self._client.post(
+            f"/dags/{dag_id}/clearTaskInstances",
+            json={
+                "dry_run": False,
+                "dag_run_id": run_id,
+                "task_ids": task_ids,
+                "only_failed": False,
+                "reset_dag_runs": True,
+            },
+        )
+        answer.raise_for_status()

@@ -1,0 +1,114 @@
+"""`prodsys demo`: the example campaign from nothing to merged ROOT files, checked."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from embedded.airflow_api import AirflowApi
+from include.bookkeeping.ledger import Ledger
+from include.errors import ProdsysError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from embedded.deployment import Deployment
+    from include.bookkeeping.records import OutputRecord
+
+
+def run_demo(deployment: Deployment, *, dag_id: str, limit_s: float, console: Console) -> list[OutputRecord]:
+    """Run the campaign to its end, verify what it made, and return the merged outputs.
+
+    Raises ProdsysError with the failed tasks and their last log lines if it does not end well.
+    """
+    api = AirflowApi(deployment)
+    api.wait_for_dag(dag_id, limit_s=120)
+    run_id = api.trigger(dag_id)
+    console.print(
+        f"[bold]{dag_id}[/] started as {run_id}; watch it at {deployment.url}/dags/{dag_id}/runs/{run_id}"
+    )
+    ledger = Ledger(deployment.ledger_url)
+    try:
+        seen: dict[str, int] = {}
+        began = time.monotonic()
+        state = api.follow(
+            dag_id,
+            run_id,
+            limit_s=limit_s,
+            on_change=lambda: _say_progress(ledger, dag_id, run_id, seen, console, began),
+        )
+        if state != "success":
+            raise ProdsysError(failures(api, dag_id, run_id))
+        plan = ledger.plan_of(dag_id, run_id)
+        merged = [
+            output
+            for item in ledger.slices_of(dag_id, run_id)
+            for stage in plan.stages
+            if stage.is_merge
+            for output in ledger.accepted_outputs(experiment=plan.experiment, run=item.run, stage=stage.name)
+        ]
+        _verify(merged, console)
+        return merged
+    finally:
+        ledger.close()
+
+
+def _say_progress(
+    ledger: Ledger, dag_id: str, run_id: str, seen: dict[str, int], console: Console, began: float
+) -> None:
+    try:
+        rows = ledger.stage_progress(dag_id, run_id)
+    except ProdsysError:  # nothing is reserved yet
+        return
+    now = {row.stage: row.accepted for row in rows}
+    if now != seen:
+        seen.clear()
+        seen.update(now)
+        parts = "   ".join(f"{row.stage} {row.accepted}/{row.subruns}" for row in rows)
+        console.print(f"{time.monotonic() - began:5.0f} s   {parts}")
+
+
+def failures(api: AirflowApi, dag_id: str, run_id: str) -> str:
+    """Return the failed tasks of a dag_run, each with the last lines of its log."""
+    lines = [f"{dag_id} {run_id} failed:"]
+    for task in api.tasks(dag_id, run_id):
+        if task["state"] == "failed":
+            lines.append(f"  {task['task_id']} [{task['map_index']}], try {task['try_number']}:")
+            log = api.log(
+                dag_id, run_id, task["task_id"], map_index=task["map_index"], try_number=task["try_number"]
+            )
+            lines += [f"    {line}" for line in log.splitlines()[-12:]]
+    return "\n".join(lines)
+
+
+def _verify(outputs: list[OutputRecord], console: Console) -> None:
+    """Open every merged file once more, apart from the campaign's own check."""
+    import uproot
+
+    if not outputs:
+        raise ProdsysError("the campaign ended well but has no merged file in the ledger")
+    table = Table("merged file", "run", "subruns", "entries", "MB", title="What the campaign made")
+    for output in outputs:
+        with uproot.open(output.path) as file:
+            trees = [file[key] for key in file.keys(cycle=False) if hasattr(file[key], "num_entries")]
+            columns = trees[0].arrays(["run", "subrun"], library="np")
+            entries = int(trees[0].num_entries)
+        subruns, expected = (
+            sorted(set(columns["subrun"].tolist())),
+            [*range(output.first_subrun, output.last_subrun + 1)],
+        )
+        in_order = bool((columns["subrun"][1:] >= columns["subrun"][:-1]).all())
+        if subruns != expected or not in_order or set(columns["run"].tolist()) != {output.run}:
+            raise ProdsysError(
+                f"{output.path}: run {output.run} subruns {subruns}, expected {expected} in order"
+            )
+        table.add_row(
+            output.path,
+            str(output.run),
+            f"{output.first_subrun}..{output.last_subrun}",
+            str(entries),
+            f"{output.size / 1e6:.2f}",
+        )
+    console.print(table)

@@ -1,0 +1,1 @@
+"""The batch system: jobsub's command and HTCondor's queues."""

@@ -1,0 +1,309 @@
+"""HTCondor through its Python bindings.
+
+A call of the bindings holds the GIL until it returns, and `history` of a schedd that hangs never does:
+long-lived processes and whoever must not hang use this through `include.batch.pool_process.PoolProcess`.
+
+htcondor2 reads CONDOR_CONFIG from the environment when it is imported. Import this module late and by name.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import htcondor2  # noqa: TID253  # nothing on the parse path imports this module
+
+from include.batch.condor_ads import AD_PROJECTION, job_ad, of_clusters, of_tag, one_a_job, status_of
+from include.batch.pool import ClusterCounts, ClusterId, JobAd
+from include.campaign.states import JobStatus
+from include.errors import PoolError, ScheddUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+log = logging.getLogger(__name__)
+
+LOCATION_PROJECTION = ["Name", "Machine", "MyAddress", "CondorVersion", "IsJobsubLite"]
+COUNT_PROJECTION = ["ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "ServerTime"]
+HISTORY_PROJECTION = ["ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus"]
+FAILURES = (htcondor2.HTCondorException, OSError, RuntimeError)
+LOCATION_S = 60.0
+"""How long a schedd's address is believed without asking the collector."""
+HISTORY_SLACK_S = 60
+"""History rows are nearly in order of their end; one this much older than the newest ends a short scan."""
+FULL_SCAN_FIRST_S, FULL_SCAN_MOST_S = 2.0, 300.0
+"""Between two scans of a whole history for the same cluster; doubled each time."""
+DAY_S = 86_400
+
+
+@dataclass(slots=True)
+class _Ended:
+    """What history has proven of one cluster so far."""
+
+    status: dict[int, JobStatus] = field(default_factory=dict)
+    """Process → how it ended."""
+    next_full_scan: float = 0.0
+    """Monotonic seconds."""
+    wait_s: float = FULL_SCAN_FIRST_S
+
+
+class CondorPool:
+    """The pool that CONDOR_CONFIG names; implements `include.batch.pool.Pool`.
+
+    Not thread-safe. It remembers what history proved, so one long-lived object polls cheaply.
+    """
+
+    def __init__(self, *, required: Collection[str] = ()) -> None:
+        self._required = tuple(sorted(required))
+        """Schedds that must be there whatever the collector says."""
+        self._locations: dict[str, Any] = {}
+        self._located_at = float("-inf")
+        self._ended: dict[tuple[str, int], _Ended] = {}
+        self._newest: dict[str, int] = {}
+        """Schedd → latest EnteredCurrentStatus seen in its history."""
+
+    def schedds(self) -> tuple[str, ...]:
+        """Return the schedds jobsub submits to; every schedd in a pool without such marks.
+
+        ScheddUnreachable where the collector does not answer, lists none, or lacks a required one: a schedd
+        that is down leaves the collector, its jobs do not leave the schedd.
+        """
+        self._locate()
+        jobsub = [name for name, ad in self._locations.items() if ad.get("IsJobsubLite") is True]
+        names = jobsub or list(self._locations)
+        missing = sorted(set(self._required) - set(self._locations))
+        if missing or not names:
+            what = f"does not list {', '.join(missing)}" if missing else "lists no schedd"
+            msg = f"the collector {self._collector_name()} {what}. See `condor_status -schedd`."
+            raise ScheddUnreachable(msg)
+        return tuple(sorted({*names, *self._required}))
+
+    def find_tag(self, tag: str, *, since: float | None = None) -> tuple[ClusterId, ...]:
+        """Return the clusters with `tag` in any schedd's queue or history; every schedd must answer.
+
+        With jobsub's --maxConcurrent each job is a cluster of its own under a DAGMan cluster without the tag:
+        such a submission is found as many clusters, and prodsys refuses to make one.
+        """
+        found = {
+            cluster for schedd in self.schedds() for cluster in self.find_tag_in(schedd, tag, since=since)
+        }
+        return tuple(sorted(found))
+
+    def find_tag_in(self, schedd: str, tag: str, *, since: float | None = None) -> tuple[ClusterId, ...]:
+        """Return the clusters with `tag` in one schedd's queue or history.
+
+        The queue is asked first: a job moves from queue to history, never back but by a roll-back.
+        """
+        ads = self._query(schedd, of_tag(tag), ["ClusterId"])
+        ads += self._history(schedd, of_tag(tag), ["ClusterId"], since=_long_gone(since))
+        return tuple(
+            ClusterId(schedd=schedd, cluster=number) for number in sorted({ad["ClusterId"] for ad in ads})
+        )
+
+    def counts(self, schedd: str, clusters: Mapping[int, int], *, now: float) -> dict[int, ClusterCounts]:
+        """Count jobs by state with one queue query, and history only for jobs that left the queue.
+
+        A removed job counts as removed while it still lingers in the queue (`X`): it never ends by itself.
+        The schedd's own clock dates a hold where it sends it, `now` otherwise.
+        """
+        queued: dict[int, list[Any]] = {cluster: [] for cluster in clusters}
+        for ad in self._query(schedd, of_clusters(clusters), COUNT_PROJECTION):
+            if ad["ClusterId"] in queued:
+                queued[ad["ClusterId"]].append(ad)
+        self._forget(schedd, clusters)
+        self._prove(schedd, {cluster: clusters[cluster] - len(ads) for cluster, ads in queued.items()})
+        return {
+            cluster: _count(total, queued[cluster], self._record(schedd, cluster).status, now)
+            for cluster, total in clusters.items()
+        }
+
+    def ads(self, schedd: str, clusters: Collection[int]) -> list[JobAd]:
+        """Return one ad a job, the latest where history has several; see `condor_ads.one_a_job`.
+
+        Cluster numbers begin again at 1 when a schedd loses its job queue: compare the ads' tag.
+        """
+        wanted = set(clusters)
+        queue = [
+            ad for ad in self._query(schedd, of_clusters(wanted), AD_PROJECTION) if ad["ClusterId"] in wanted
+        ]
+        rows = [
+            ad
+            for ad in self._history(schedd, of_clusters(wanted), AD_PROJECTION)
+            if ad["ClusterId"] in wanted
+        ]
+        return one_a_job((job_ad(schedd, ad) for ad in queue), (job_ad(schedd, ad) for ad in rows))
+
+    def remove(self, schedd: str, clusters: Collection[int], *, reason: str) -> None:
+        """Remove the clusters' jobs that are still queued; PoolError if the schedd denies it."""
+        constraint = " || ".join(f"ClusterId == {number}" for number in sorted(set(clusters)))
+        if not constraint:
+            return
+        answer = self._ask(
+            schedd,
+            f"remove {constraint}",
+            lambda handle: handle.act(htcondor2.JobAction.Remove, constraint, reason),
+        )
+        denied = int(answer.get("TotalPermissionDenied", 0)) + int(answer.get("TotalError", 0))
+        if denied:
+            msg = f"{schedd}: {denied} jobs of {constraint} were not removed. Are they yours?"
+            raise PoolError(msg)
+
+    def _prove(self, schedd: str, gone: Mapping[int, int]) -> None:
+        """Look in the history for jobs that have left the queue: `gone` is cluster → how many have.
+
+        Each poll scans back only to where the last one was. A row may be late or out of order, so what is
+        still missing gets a scan of the whole history, ever more rarely.
+        """
+        missing = {cluster for cluster, n in gone.items() if n > len(self._record(schedd, cluster).status)}
+        if not missing:
+            return
+        clock = time.monotonic()
+        first = {c for c in missing if self._record(schedd, c).next_full_scan == 0.0}
+        if schedd in self._newest and missing - first:
+            bound = self._newest[schedd] - HISTORY_SLACK_S
+            since = f"ClusterId >= {min(gone)} && EnteredCurrentStatus < {bound}"
+            self._learn(
+                schedd, self._history(schedd, of_clusters(missing), HISTORY_PROJECTION, since=since), missing
+            )
+        due = {
+            cluster
+            for cluster in missing
+            if (record := self._record(schedd, cluster)).next_full_scan <= clock
+            and gone[cluster] > len(record.status)
+        }
+        if due:
+            self._learn(schedd, self._history(schedd, of_clusters(due), HISTORY_PROJECTION), due)
+        for cluster in due:
+            record = self._record(schedd, cluster)
+            record.next_full_scan = clock + record.wait_s
+            record.wait_s = min(2 * record.wait_s, FULL_SCAN_MOST_S)
+
+    def _learn(self, schedd: str, rows: Iterable[Any], clusters: Collection[int]) -> None:
+        """Remember how the jobs in these history rows ended."""
+        for row in rows:
+            if row["ClusterId"] in clusters and (status := status_of(row.get("JobStatus"))).ended:
+                # Rows come newest first: the last end of a job that ended twice is the one that counts.
+                self._record(schedd, row["ClusterId"]).status.setdefault(row["ProcId"], status)
+            entered = row.get("EnteredCurrentStatus")
+            if isinstance(entered, int):
+                self._newest[schedd] = max(self._newest.get(schedd, 0), entered)
+
+    def _record(self, schedd: str, cluster: int) -> _Ended:
+        """Return what is known of a cluster's ends."""
+        return self._ended.setdefault((schedd, cluster), _Ended())
+
+    def _forget(self, schedd: str, clusters: Collection[int]) -> None:
+        """Drop what is known of clusters that nobody asks for any more."""
+        for key in [key for key in self._ended if key[0] == schedd and key[1] not in clusters]:
+            del self._ended[key]
+
+    def _query(self, schedd: str, constraint: str, projection: list[str]) -> list[Any]:
+        """Ask a schedd's queue."""
+        what = f"queue where {constraint}"
+        return list(self._ask(schedd, what, lambda handle: handle.query(constraint, projection)))
+
+    def _history(
+        self, schedd: str, constraint: str, projection: list[str], since: str | None = None
+    ) -> list[Any]:
+        """Ask a schedd's history, newest rows first."""
+        what = f"history where {constraint}"
+        return list(self._ask(schedd, what, lambda handle: handle.history(constraint, projection, -1, since)))
+
+    def _ask(self, schedd: str, what: str, ask: Callable[[Any], Any]) -> Any:
+        """Ask one schedd, once more with its address looked up anew: a restarted schedd has another one."""
+        self._locate()
+        for fresh in (False, True):
+            if fresh:
+                self._locate(fresh=True)
+            try:
+                return ask(htcondor2.Schedd(self._location(schedd)))
+            except FAILURES as error:
+                if fresh or "Failed to connect" not in str(error):
+                    self._unreachable(schedd, what, error)
+        raise AssertionError
+
+    def _unreachable(self, schedd: str, what: str, error: Exception) -> NoReturn:
+        """Raise ScheddUnreachable."""
+        shown = what if len(what) <= 200 else what[:200] + " …"
+        msg = (
+            f"{schedd} did not answer ({shown}): {' '.join(str(error).split())}. This says nothing about "
+            f"its jobs. See `condor_status -schedd {schedd}`, and CONDOR_CONFIG."
+        )
+        self._located_at = float("-inf")
+        raise ScheddUnreachable(msg) from error
+
+    def _location(self, schedd: str) -> Any:
+        """Return a schedd's ad by name, or by its machine where that has one schedd: jobsub prints either."""
+        if schedd in self._locations:
+            return self._locations[schedd]
+        there = [ad for ad in self._locations.values() if ad.get("Machine") == schedd]
+        if len(there) != 1:
+            known = ", ".join(sorted(self._locations)) or "none"
+            msg = (
+                f"the collector {self._collector_name()} lists no schedd {schedd} (but {known}). Is it down?"
+            )
+            self._located_at = float("-inf")
+            raise ScheddUnreachable(msg)
+        return there[0]
+
+    def _locate(self, *, fresh: bool = False) -> None:
+        """Ask the collector where the schedds are, unless that is known."""
+        if not fresh and time.monotonic() - self._located_at < LOCATION_S:
+            return
+        try:
+            ads = htcondor2.Collector().query(htcondor2.AdType.Schedd, None, LOCATION_PROJECTION)
+        except FAILURES as error:
+            msg = f"the collector {self._collector_name()} did not answer: {' '.join(str(error).split())}"
+            raise ScheddUnreachable(f"{msg}. Is the pool up, and does CONDOR_CONFIG name it?") from error
+        self._locations = {str(ad["Name"]): ad for ad in ads if "MyAddress" in ad}
+        self._located_at = time.monotonic()
+
+    def _collector_name(self) -> str:
+        """Return where the collector is, as configured."""
+        return str(htcondor2.param.get("COLLECTOR_HOST", "(COLLECTOR_HOST is not set)"))
+
+
+def _long_gone(since: float | None) -> str | None:
+    """Return when a history scan may stop: at a job that surely left the queue a day before `since`.
+
+    A job that stays in the queue after its end (LeaveJobInQueue, as with `condor_submit -remote`) is written
+    to history long after, so such a row stops nothing.
+    """
+    if since is None:
+        return None
+    return f"JobStatus == 4 && LeaveJobInQueue =?= false && EnteredCurrentStatus < {int(since) - DAY_S}"
+
+
+def _count(total: int, queued: list[Any], ended: Mapping[int, JobStatus], now: float) -> ClusterCounts:
+    """Count one cluster; a job that is in the queue counts by what the queue says."""
+    held: list[int] = []
+    states: dict[int, JobStatus] = dict(ended)
+    for ad in queued:
+        states[ad["ProcId"]] = status = status_of(ad.get("JobStatus"))
+        if status is JobStatus.HELD:
+            clock = int(ad.get("ServerTime", now))
+            held.append(max(0, clock - int(ad.get("EnteredCurrentStatus", clock))))
+    by_state = [sum(state in group for state in states.values()) for group in _GROUPS]
+    idle, running, completed, removed = by_state
+    total = max(total, len(states))
+    return ClusterCounts(
+        total=total,
+        idle=idle,
+        running=running,
+        held=len(held),
+        completed=completed,
+        removed=removed,
+        unknown=total - sum(by_state) - len(held),
+        held_longest_s=max(held, default=0),
+        held_shortest_s=min(held, default=0),
+    )
+
+
+_GROUPS = (
+    {JobStatus.IDLE},
+    {JobStatus.RUNNING, JobStatus.TRANSFERRING_OUTPUT, JobStatus.SUSPENDED},
+    {JobStatus.COMPLETED},
+    {JobStatus.REMOVED},
+)

@@ -1,0 +1,171 @@
+"""HTCondor's job ads as records, and the few expressions that prodsys asks schedds."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from include.batch.pool import JobAd
+from include.campaign.states import JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+log = logging.getLogger(__name__)
+
+AD_PROJECTION = [
+    *(
+        "ClusterId",
+        "ProcId",
+        "GlobalJobId",
+        "ProdsysTag",
+        "JobStatus",
+        "ExitBySignal",
+        "ExitCode",
+        "ExitSignal",
+    ),
+    *("HoldReasonCode", "HoldReasonSubCode", "HoldReason", "RemoveReason", "RemoteHost", "LastRemoteHost"),
+    *(
+        "MATCH_GLIDEIN_Site",
+        "NumJobStarts",
+        "NumShadowStarts",
+        "QDate",
+        "JobCurrentStartDate",
+        "JobStartDate",
+    ),
+    *("CompletionDate", "EnteredCurrentStatus", "RemoteWallClockTime", "RemoteUserCpu", "RemoteSysCpu"),
+    "MemoryUsage",
+]
+"""What `job_ad` reads; a query without a projection costs seven times as much."""
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a ClassAd string literal."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    return f'"{escaped}"'
+
+
+def of_tag(tag: str) -> str:
+    """Return the constraint for a tag; `=?=`, because `==` on strings ignores case."""
+    return f"ProdsysTag =?= {quoted(tag)}"
+
+
+def of_clusters(clusters: Iterable[int]) -> str:
+    """Return the constraint for clusters: each by number where they are few, the range they span where many.
+
+    The schedd evaluates it for every job in its queue, so a thousand alternatives would cost it more than the
+    few jobs of other clusters that a range brings along; callers leave those out.
+    """
+    numbers = sorted(set(clusters))
+    if len(numbers) <= 8:
+        return " || ".join(f"ClusterId == {number}" for number in numbers) or "false"
+    return f"ClusterId >= {numbers[0]} && ClusterId <= {numbers[-1]}"
+
+
+_STATUSES: frozenset[object] = frozenset(map(int, JobStatus))
+
+
+def status_of(value: Any) -> JobStatus:
+    """Return a JobStatus; UNKNOWN for what HTCondor never says."""
+    return JobStatus(value) if value in _STATUSES else JobStatus.UNKNOWN
+
+
+def job_ad(schedd: str, ad: Mapping[str, Any]) -> JobAd:
+    """Return the record of one job's ad, whatever may be missing from it.
+
+    ExitStatus is always 0 and ExitSignal can be stale: ExitBySignal decides which of ExitCode and ExitSignal
+    counts, and neither counts before the job has completed (a retried job keeps its last exit).
+    """
+    status = status_of(ad.get("JobStatus"))
+    completed = status in {JobStatus.COMPLETED, JobStatus.TRANSFERRING_OUTPUT}
+    by_signal = _truth(ad, "ExitBySignal")
+    cpu = [value for name in ("RemoteUserCpu", "RemoteSysCpu") if (value := _number(ad, name)) is not None]
+    entered = _time(ad, "EnteredCurrentStatus")
+    removed_at = entered if status is JobStatus.REMOVED else None
+    return JobAd(
+        schedd=schedd,
+        cluster=int(ad["ClusterId"]),
+        process=int(ad["ProcId"]),
+        global_job_id=_text(ad, "GlobalJobId") or "",
+        tag=_text(ad, "ProdsysTag"),
+        status=status,
+        exit_code=_whole(ad, "ExitCode") if completed and not by_signal else None,
+        exit_signal=_whole(ad, "ExitSignal") if completed and by_signal else None,
+        hold_code=_whole(ad, "HoldReasonCode"),
+        hold_subcode=_whole(ad, "HoldReasonSubCode"),
+        hold_reason=_text(ad, "HoldReason"),
+        remove_reason=_text(ad, "RemoveReason"),
+        host=_text(ad, "RemoteHost") or _text(ad, "LastRemoteHost"),
+        site=_text(ad, "MATCH_GLIDEIN_Site"),
+        starts=_whole(ad, "NumJobStarts") or 0,
+        shadow_starts=_whole(ad, "NumShadowStarts") or 0,
+        queued_at=_time(ad, "QDate"),
+        started_at=_time(ad, "JobCurrentStartDate") or _time(ad, "JobStartDate"),
+        ended_at=_time(ad, "CompletionDate") or removed_at,
+        status_since=entered,
+        wall_s=_number(ad, "RemoteWallClockTime"),
+        cpu_s=sum(cpu) if cpu else None,
+        memory_mb=_whole(ad, "MemoryUsage"),
+    )
+
+
+def one_a_job(queue: Iterable[JobAd], history: Iterable[JobAd]) -> list[JobAd]:
+    """Return one ad a job, in order: the queue's where it is queued, else the history row that ended last.
+
+    More than one row for a job means that the job queue was rolled back and the job ran again: that is
+    logged, and its outputs are told apart by the executions' own reports.
+    """
+    last: dict[tuple[int, int], JobAd] = {}
+    rows: dict[tuple[int, int], int] = {}
+    for ad in history:
+        key = (ad.cluster, ad.process)
+        rows[key] = rows.get(key, 0) + 1
+        if key not in last or (ad.ended_at or 0) >= (last[key].ended_at or 0):
+            last[key] = ad
+    for ad in queue:
+        key = (ad.cluster, ad.process)
+        rows[key] = rows.get(key, 0) + 1
+        last[key] = ad
+    again = [last[key].job_id for key, count in sorted(rows.items()) if count > 1]
+    if again:
+        log.warning(
+            "%d jobs have several ads, so they may have ended twice: %s", len(again), ", ".join(again[:20])
+        )
+    return [last[key] for key in sorted(last)]
+
+
+def _value(ad: Mapping[str, Any], name: str) -> object:
+    """Return an attribute's value; None for a missing one and for an expression that has no value."""
+    value = ad.get(name)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    evaluated = value.eval() if hasattr(value, "eval") else None
+    return evaluated if isinstance(evaluated, bool | int | float | str) else None
+
+
+def _truth(ad: Mapping[str, Any], name: str) -> bool:
+    """Return a boolean attribute, False where it is missing."""
+    return _value(ad, name) is True
+
+
+def _whole(ad: Mapping[str, Any], name: str) -> int | None:
+    """Return a number without its fraction."""
+    value = _number(ad, name)
+    return None if value is None else int(value)
+
+
+def _number(ad: Mapping[str, Any], name: str) -> float | None:
+    """Return a number attribute."""
+    value = _value(ad, name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _text(ad: Mapping[str, Any], name: str) -> str | None:
+    """Return a text attribute, None where it is empty."""
+    value = _value(ad, name)
+    return value if isinstance(value, str) and value else None
+
+
+def _time(ad: Mapping[str, Any], name: str) -> int | None:
+    """Return a time attribute; HTCondor writes 0 for `not yet`."""
+    return _whole(ad, name) or None

@@ -1,0 +1,243 @@
+"""A pool and a ledger without HTCondor and a database: test doubles, shipped so that others may use them.
+
+The pool's state is a JSON file, so that all processes of a test (the watcher's helper, a stand-in for
+jobsub_submit) see the same pool.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from include.batch.pool import ClusterCounts, ClusterId, JobAd
+from include.campaign.states import JobStatus, SubmissionState
+from include.errors import LedgerError, PoolError, ScheddUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from include.bookkeeping.records import Submission
+
+FACTORY = "include.batch.fake:FakePool"
+"""For PoolProcess and watcher_for, with the arguments {"path": …}."""
+
+
+class FakePool:
+    """Implements `include.batch.pool.Pool` on a JSON file; `path` is created where it is missing."""
+
+    def __init__(self, path: str, schedds: tuple[str, ...] = ("ap1@fake",)) -> None:
+        self._path = Path(path)
+        with self._lock():
+            if not self._path.exists():
+                empty = {"up": True, "hangs": False, "listed": True, "next": 1, "jobs": []}
+                self._write({"schedds": {name: dict(empty) for name in schedds}})
+
+    def schedds(self) -> tuple[str, ...]:
+        """See Pool."""
+        self._note("schedds")
+        return tuple(sorted(name for name, schedd in self._read()["schedds"].items() if schedd["listed"]))
+
+    def find_tag(self, tag: str, *, since: float | None = None) -> tuple[ClusterId, ...]:
+        """See Pool."""
+        return tuple(sorted({c for name in self.schedds() for c in self.find_tag_in(name, tag, since=since)}))
+
+    def find_tag_in(self, schedd: str, tag: str, *, since: float | None = None) -> tuple[ClusterId, ...]:
+        """See CondorPool."""
+        self._note(f"find_tag_in {since is not None}")
+        found = {job["cluster"] for job in self._jobs(schedd) if job["tag"] == tag}
+        return tuple(ClusterId(schedd=schedd, cluster=cluster) for cluster in sorted(found))
+
+    def counts(self, schedd: str, clusters: Mapping[int, int], *, now: float) -> dict[int, ClusterCounts]:
+        """See Pool."""
+        self._note(f"counts {len(clusters)}")
+        states: dict[int, Counter[int]] = {cluster: Counter() for cluster in clusters}
+        held: dict[int, list[int]] = {cluster: [] for cluster in clusters}
+        for job in self._jobs(schedd):
+            if job["cluster"] in states:
+                states[job["cluster"]][job["status"]] += 1
+                if job["status"] == JobStatus.HELD:
+                    held[job["cluster"]].append(int(now - job["since"]))
+        return {
+            cluster: _counted(total, states[cluster], held[cluster]) for cluster, total in clusters.items()
+        }
+
+    def ads(self, schedd: str, clusters: Collection[int]) -> list[JobAd]:
+        """See Pool."""
+        self._note("ads")
+        known = [job for job in self._jobs(schedd) if job["cluster"] in clusters]
+        return [_ad(schedd, job) for job in known if job["status"] != JobStatus.UNKNOWN]
+
+    def remove(self, schedd: str, clusters: Collection[int], *, reason: str) -> None:
+        """See Pool."""
+        self._note(f"remove {reason}")
+        for cluster in clusters:
+            self.set_status(schedd, cluster, JobStatus.REMOVED)
+
+    def submit(self, schedd: str, tag: str, jobs: int, *, status: JobStatus = JobStatus.IDLE) -> int:
+        """Add a cluster, and return its number."""
+        with self._lock():
+            state = self._read()
+            cluster = int(state["schedds"][schedd]["next"])
+            state["schedds"][schedd]["next"] = cluster + 1
+            job = {"cluster": cluster, "tag": tag, "status": int(status), "since": time.time(), "exit": None}
+            state["schedds"][schedd]["jobs"] += [{**job, "process": process} for process in range(jobs)]
+            self._write(state)
+        return cluster
+
+    def set_status(
+        self,
+        schedd: str,
+        cluster: int,
+        status: JobStatus,
+        *,
+        processes: Collection[int] | None = None,
+        since: float | None = None,
+        exit_code: int | None = None,
+    ) -> None:
+        """Move jobs to another state; UNKNOWN is one that neither queue nor history knows."""
+        with self._lock():
+            state = self._read()
+            for job in state["schedds"][schedd]["jobs"]:
+                if job["cluster"] == cluster and (processes is None or job["process"] in processes):
+                    moved_at = time.time() if since is None else since
+                    job.update(status=int(status), since=moved_at, exit=exit_code)
+            self._write(state)
+
+    def set_schedd(
+        self, schedd: str, *, up: bool | None = None, hangs: bool | None = None, listed: bool | None = None
+    ) -> None:
+        """Let a schedd stop to answer, answer never, or leave the collector."""
+        with self._lock():
+            state = self._read()
+            changes = {"up": up, "hangs": hangs, "listed": listed}
+            state["schedds"][schedd].update(
+                {key: value for key, value in changes.items() if value is not None}
+            )
+            self._write(state)
+
+    def calls(self) -> list[str]:
+        """Return what was asked so far, by any process."""
+        path = self._path.with_suffix(".calls")
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def _jobs(self, schedd: str) -> list[dict[str, Any]]:
+        """Return a schedd's jobs; ScheddUnreachable where it does not answer."""
+        state = self._read()["schedds"].get(schedd)
+        while state is not None and state["hangs"]:
+            time.sleep(60)
+        if state is None or not state["up"]:
+            msg = f"{schedd} did not answer"
+            raise ScheddUnreachable(msg)
+        jobs: list[dict[str, Any]] = state["jobs"]
+        return jobs
+
+    def _note(self, call: str) -> None:
+        """Append to the list of calls."""
+        with self._path.with_suffix(".calls").open("a", encoding="utf-8") as file:
+            file.write(call + "\n")
+
+    def _read(self) -> dict[str, Any]:
+        """Return the whole state."""
+        data: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+        return data
+
+    def _write(self, state: dict[str, Any]) -> None:
+        """Replace the whole state."""
+        part = self._path.with_suffix(".part")
+        part.write_text(json.dumps(state), encoding="utf-8")
+        part.replace(self._path)
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Keep other writers out."""
+        with self._path.with_suffix(".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def broken_pool() -> FakePool:
+    """Fail as a pool with a wrong configuration does; for PoolProcess."""
+    msg = "CONDOR_CONFIG names no file"
+    raise PoolError(msg)
+
+
+class FakeLedger:
+    """Implements `include.batch.submission.LedgerPort` in memory."""
+
+    def __init__(self, *rows: Submission) -> None:
+        self.rows = {row.tag: row for row in rows}
+
+    def submission(self, tag: str) -> Submission | None:
+        """See LedgerPort."""
+        return self.rows.get(tag)
+
+    def record_submitted(
+        self, tag: str, *, clusters: tuple[tuple[str, int, int], ...], message: str, now: float
+    ) -> None:
+        """See LedgerPort."""
+        row = self.rows[tag]
+        if row.state not in {SubmissionState.INTENDED, SubmissionState.REFUSED}:
+            msg = f"{tag} is {row.state}"
+            raise LedgerError(msg)
+        self.rows[tag] = replace(
+            row, state=SubmissionState.SUBMITTED, clusters=clusters, message=message, submitted_at=now
+        )
+
+    def record_refused(self, tag: str, *, message: str, now: float) -> None:  # noqa: ARG002  # the port's signature
+        """See LedgerPort."""
+        self.rows[tag] = replace(self.rows[tag], state=SubmissionState.REFUSED, message=message)
+
+
+def _counted(total: int, states: Counter[int], held: list[int]) -> ClusterCounts:
+    """Return counts as a pool would."""
+    known = {
+        "idle": states[JobStatus.IDLE],
+        "running": states[JobStatus.RUNNING],
+        "held": len(held),
+        "completed": states[JobStatus.COMPLETED],
+        "removed": states[JobStatus.REMOVED],
+    }
+    return ClusterCounts(
+        total=total,
+        **known,
+        unknown=total - sum(known.values()),
+        held_longest_s=max(held, default=0),
+        held_shortest_s=min(held, default=0),
+    )
+
+
+def _ad(schedd: str, job: dict[str, Any]) -> JobAd:
+    """Return the ad of one of the fake's jobs."""
+    status = JobStatus(job["status"])
+    since = int(job["since"])
+    return JobAd(
+        schedd=schedd,
+        cluster=job["cluster"],
+        process=job["process"],
+        global_job_id=f"{schedd}#{job['cluster']}.{job['process']}#{since}",
+        tag=job["tag"],
+        status=status,
+        exit_code=job["exit"],
+        exit_signal=None,
+        hold_code=1 if status is JobStatus.HELD else None,
+        hold_subcode=0 if status is JobStatus.HELD else None,
+        hold_reason="held by hand" if status is JobStatus.HELD else None,
+        remove_reason="removed by hand" if status is JobStatus.REMOVED else None,
+        host="wn1",
+        site=None,
+        starts=1,
+        shadow_starts=1,
+        queued_at=since,
+        started_at=since,
+        ended_at=since if status.ended else None,
+        status_since=since,
+        wall_s=None,
+        cpu_s=None,
+        memory_mb=None,
+    )

@@ -1,0 +1,256 @@
+"""jobsub_submit: the command line it is given, and what its output proves.
+
+Facts about jobsub_lite that this file rests on (https://github.com/fermitools/jobsub_lite):
+
+- its exit code is 0 when condor_submit fails, so only a job id in the output is success;
+- it removes a layer of backslashes and pairs of single quotes from every argument (`backslash_escape_layer`);
+- `-e` values go into condor's old environment syntax, joined by `;`; arguments are joined by blanks.
+
+What would not survive that is refused before anything is run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import IO, TYPE_CHECKING
+
+from include.batch.pool import ClusterId, SubmitAnswer
+from include.errors import MissingTool, SubmissionAmbiguous, SubmissionRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from include.batch.pool import SubmitRequest
+
+JOB_ID = re.compile(r"Use job id (\d+)\.\d+@(\S+) to retrieve output")
+SUBMITTED = re.compile(r"(\d+) job\(s\) submitted to cluster (\d+)\.")
+FAILED = re.compile(r"Error: condor_submit exited with failed status code (\d+)")
+USAGE = re.compile(r"^usage: .*?^\S+: error: ", re.MULTILINE | re.DOTALL)
+SIGN_OF_A_CLUSTER = re.compile(r"submitted to cluster|Use job id|\*\* Proc \d+\.\d+", re.IGNORECASE)
+TELLING = re.compile(r"error|fail|refus|denied|exceed|invalid|unable|cannot|not found|usage:", re.IGNORECASE)
+OWN_OPTIONS = ("-N", "-n", "--no_submit", "--no-submit", "--version", "--support-email")
+"""Options that would make the command submit something else than the request, or nothing."""
+DAG_OPTIONS = ("--maxConcurrent", "--dag", "--dataset_definition", "--dataset-definition", "--dataset")
+"""Options that make a DAG of many clusters, whose job id is DAGMan's and not the jobs'."""
+KILL_AFTER_S = 10
+"""Time between the polite and the hard end of a jobsub_submit that is out of time."""
+MAX_OUTPUT = 4_000_000
+"""Bytes of output that are read; jobsub_submit writes a few kilobytes."""
+LAST_LINES = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsubSubmitter:
+    """Submits through `jobsub_submit`, the real one or any with its options and output."""
+
+    program: str = "jobsub_submit"
+    """Name on PATH, or a path."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables added to this process's own for the command."""
+
+    def command(self, request: SubmitRequest) -> list[str]:
+        """Return the command line for `request`; SubmissionRefused if jobsub could not pass something on."""
+        _check(request)
+        command = [self.program, "-G", request.group]
+        if request.role is not None:
+            command += ["--role", request.role]
+        command += [
+            *("-N", str(request.jobs)),
+            *(
+                "--memory",
+                f"{request.memory_mb}MB",
+                "--disk",
+                f"{request.disk_kb}KB",
+                "--cpu",
+                str(request.cpus),
+            ),
+            *("--expected-lifetime", f"{request.lifetime_s}s"),
+            *("--lines", f'+ProdsysTag="{request.tag}"'),
+        ]
+        for name, value in request.environment:
+            command += ["-e", f"{name}={value}"]
+        for path in request.files:
+            command += ["-f", f"dropbox://{path}"]
+        return [*command, *request.options, f"file://{request.executable}", *request.arguments]
+
+    def submit(self, request: SubmitRequest, *, timeout_s: float) -> SubmitAnswer:
+        """Submit `request` within `timeout_s`; see the Submitter protocol for what it raises."""
+        command = self.command(request)
+        environment = {**os.environ, **self.environment}
+        path = shutil.which(self.program, path=environment.get("PATH"))
+        if path is None:
+            msg = (
+                f"{self.program} is not on PATH, so nothing was submitted. Put jobsub_lite's bin folder "
+                "on PATH, or for the personal pool run `prodsys pool start` and use its environment."
+            )
+            raise MissingTool(msg)
+        exit_code, output = _run([path, *command[1:]], environment, timeout_s)
+        return judge(output, exit_code=exit_code, command=command, timeout_s=timeout_s)
+
+
+def parse_clusters(output: str) -> tuple[ClusterId, ...]:
+    """Return the clusters whose job ids the output of jobsub_submit names, sorted, each once."""
+    return tuple(
+        sorted({ClusterId(schedd=schedd, cluster=int(cluster)) for cluster, schedd in JOB_ID.findall(output)})
+    )
+
+
+def judge(output: str, *, exit_code: int | None, command: list[str], timeout_s: float) -> SubmitAnswer:
+    """Say what one run of jobsub_submit proves; `exit_code` is None where it had to be killed.
+
+    A job id is success. A failed condor_submit, or a usage error, without any sign of a cluster is a refusal.
+    All else is ambiguous.
+    """
+    clusters = parse_clusters(output)
+    if clusters:
+        return SubmitAnswer(clusters=clusters, output=output)
+    text = _story(output, exit_code=exit_code, command=command, timeout_s=timeout_s)
+    refused = FAILED.search(output) or (exit_code == 2 and USAGE.search(output))
+    if exit_code is not None and refused and not SIGN_OF_A_CLUSTER.search(output):
+        todo = "Nothing was submitted. Correct the cause, then clear the task."
+        msg = f"jobsub_submit refused: {_telling(output)}\n{text}\n{todo}"
+        raise SubmissionRefused(msg)
+    why = f"did not end within {timeout_s:g} s and was killed" if exit_code is None else "named no job id"
+    msg = (
+        f"jobsub_submit {why}: jobs may or may not exist.\n{text}\n"
+        "Do not submit by hand: the tag decides. The task searches for it and goes on from what it finds."
+    )
+    raise SubmissionAmbiguous(msg)
+
+
+def changed_by_jobsub(argument: str) -> str:
+    """Return what jobsub_lite makes of one argument: one layer of backslashes and quote pairs is gone."""
+    unquoted = re.sub(r"(?!\\)'(.*[^\\])'", r"\1", argument)
+    return re.sub(r"\\(.)", r"\1", unquoted)
+
+
+def _check(request: SubmitRequest) -> None:
+    """Refuse what jobsub or condor would change or split on the way to the job."""
+    if request.jobs < 1:
+        _refuse("jobs", str(request.jobs), "at least one job must be submitted")
+    if not request.executable.startswith("/"):
+        _refuse("executable", request.executable, "it must be an absolute path")
+    _check_word("executable", PurePosixPath(request.executable).name)
+    for path in request.files:
+        if not path.startswith("/"):
+            _refuse("file", path, "it must be an absolute path")
+        _check_word("file name", PurePosixPath(path).name)
+    for argument in request.arguments:
+        _check_word("argument", argument)
+    for part in (request.executable, *request.files, request.group, request.role or "", request.tag):
+        _check_text("value", part)
+    if re.search(r'["$]', request.tag):
+        _refuse("tag", request.tag, 'it may not hold " or $')
+    _check_environment(request.environment)
+    _check_options(request.options)
+
+
+def _check_environment(environment: tuple[tuple[str, str], ...]) -> None:
+    """Refuse variables that the submit file's environment cannot carry."""
+    for name, value in environment:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            _refuse("variable name", name, "letters, digits and _ only")
+        _check_text(f"value of {name}", value)
+        if re.search(r'[;"]|\$\(', value) or value != value.strip():
+            _refuse(f"value of {name}", value, "condor's environment cannot carry ; \" $( or outer blanks")
+
+
+def _check_options(options: tuple[str, ...]) -> None:
+    """Refuse options that would change what is submitted or how it is numbered."""
+    for option in options:
+        name = option.split("=", 1)[0]
+        if option in OWN_OPTIONS or re.fullmatch(r"-N\d+", option):
+            _refuse("option", option, "prodsys sets it, or it submits nothing; take it out of jobsub_options")
+        # argparse takes any prefix of a long option for the option itself.
+        if len(name) > 2 and any(full.startswith(name) for full in DAG_OPTIONS):
+            why = "it makes a DAG, one cluster a job; prodsys does not follow that: take it out"
+            _refuse("option", option, why)
+
+
+def _check_word(what: str, word: str) -> None:
+    """Refuse what the job's shell or condor's file lists would split or expand."""
+    if not re.fullmatch(r"[A-Za-z0-9_.+:/@=~%^-]+", word):
+        _refuse(
+            what, word, "jobsub passes it through a shell; use letters, digits and _ . + : / @ = ~ % ^ - only"
+        )
+
+
+def _check_text(what: str, text: str) -> None:
+    """Refuse what jobsub_lite or the submit file would change."""
+    if changed_by_jobsub(text) != text:
+        _refuse(what, text, "jobsub_submit takes out backslashes and single quotes")
+    if any(ord(char) < 32 or char == "\x7f" for char in text):
+        _refuse(what, text, "it holds a line break or another control character")
+
+
+def _refuse(what: str, value: str, why: str) -> None:
+    """Raise SubmissionRefused for one value of the request."""
+    msg = f"cannot be sent by jobsub_submit: {what} {value!r}: {why}. Nothing was submitted."
+    raise SubmissionRefused(msg)
+
+
+def _run(command: list[str], environment: dict[str, str], timeout_s: float) -> tuple[int | None, str]:
+    """Run the command in a process group of its own; return its exit code (None: killed) and output.
+
+    coreutils' `timeout` ends it even when this process dies first; whoever finds the intent later may rely on
+    it.
+    """
+    guard = ["timeout", f"--kill-after={KILL_AFTER_S}", f"{timeout_s:.3f}"]
+    if shutil.which("timeout", path=environment.get("PATH")) is None:
+        msg = "`timeout` is not on PATH, so nothing was submitted. Install coreutils."
+        raise MissingTool(msg)
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen(
+            [*guard, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(timeout_s + 2 * KILL_AFTER_S)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        return _meaning(code), _read(out)
+
+
+def _meaning(code: int | None) -> int | None:
+    """Return the exit code; None where `timeout` (124; 137 by its KILL) or a signal ended the command."""
+    return None if code is None or code in {124, 137} or code < 0 else code
+
+
+def _read(out: IO[bytes]) -> str:
+    """Return what was written, the end of it where it is long."""
+    size = out.seek(0, os.SEEK_END)
+    out.seek(max(0, size - MAX_OUTPUT))
+    return out.read().decode(errors="replace")
+
+
+def _story(output: str, *, exit_code: int | None, command: list[str], timeout_s: float) -> str:
+    """Return the command, how it ended and its last lines, for a person."""
+    shown = shlex.join(command)
+    shown = shown if len(shown) <= 600 else f"{shown[:400]} … {shown[-180:]}"
+    ended = f"no end within {timeout_s:g} s" if exit_code is None else f"exit code {exit_code}"
+    lines = [line.rstrip() for line in output.splitlines() if line.strip()][-LAST_LINES:]
+    said = "\n".join(f"  | {line[:300]}" for line in lines) or "  | (no output)"
+    return f"command: {shown}\n{ended}, last lines of its output:\n{said}"
+
+
+def _telling(output: str) -> str:
+    """Return up to three lines of the output that say why, in one line."""
+    lines = [line.strip() for line in output.splitlines() if TELLING.search(line)]
+    lines = [line for line in lines if not line.startswith("usage:")] or lines
+    return " / ".join(dict.fromkeys(line[:300] for line in lines[:3])) or "no reason given"

@@ -1,0 +1,163 @@
+"""What prodsys asks of a batch system, and the records it gets back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from include.campaign.states import JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class ClusterId:
+    """One cluster on one schedd; cluster numbers alone repeat between schedds."""
+
+    schedd: str
+    cluster: int
+
+    def __str__(self) -> str:
+        return f"{self.cluster}@{self.schedd}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobAd:
+    """The attributes of one job that prodsys uses, from a queue or a history.
+
+    Source: HTCondor manual, Job ClassAd Attributes. Times are epoch seconds, None where the ad has none.
+    """
+
+    schedd: str
+    cluster: int
+    process: int
+    global_job_id: str
+    tag: str | None
+    """ProdsysTag."""
+    status: JobStatus
+    exit_code: int | None
+    """ExitCode, None where the job ended by a signal or has not ended."""
+    exit_signal: int | None
+    """ExitSignal, only where ExitBySignal is true (it can be stale otherwise)."""
+    hold_code: int | None
+    hold_subcode: int | None
+    hold_reason: str | None
+    remove_reason: str | None
+    host: str | None
+    """RemoteHost, else LastRemoteHost."""
+    site: str | None
+    """MATCH_GLIDEIN_Site, where the pool has it."""
+    starts: int
+    """NumJobStarts; undercounts after a shadow's death."""
+    shadow_starts: int
+    """NumShadowStarts; overcounts after a reconnect."""
+    queued_at: int | None
+    started_at: int | None
+    """JobCurrentStartDate, else JobStartDate."""
+    ended_at: int | None
+    """CompletionDate, else EnteredCurrentStatus of a removed job."""
+    status_since: int | None
+    """EnteredCurrentStatus."""
+    wall_s: float | None
+    """RemoteWallClockTime."""
+    cpu_s: float | None
+    """RemoteUserCpu + RemoteSysCpu."""
+    memory_mb: int | None
+    """MemoryUsage."""
+
+    @property
+    def job_id(self) -> str:
+        """`cluster.process@schedd`."""
+        return f"{self.cluster}.{self.process}@{self.schedd}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterCounts:
+    """One cluster's jobs by state; `total` is what was submitted, the rest sums to it."""
+
+    total: int
+    idle: int = 0
+    running: int = 0
+    held: int = 0
+    completed: int = 0
+    removed: int = 0
+    unknown: int = 0
+    """Left the queue and not (yet) proven ended by history."""
+    held_longest_s: int = 0
+    """Seconds for which the job held longest has been held."""
+    held_shortest_s: int = 0
+    """Seconds for which the job held last has been held."""
+
+    @property
+    def ended(self) -> int:
+        """Jobs that history proves ended."""
+        return self.completed + self.removed
+
+
+class Pool(Protocol):
+    """A pool of schedds; every method raises ScheddUnreachable when it gets no answer."""
+
+    def schedds(self) -> tuple[str, ...]:
+        """Return the names of every schedd that may hold our jobs."""
+
+    def find_tag(self, tag: str, *, since: float | None = None) -> tuple[ClusterId, ...]:
+        """Return the clusters whose jobs carry `tag`, in any schedd's queue or history, sorted.
+
+        With `since` (epoch seconds), history need not be read further back than a day before that.
+        """
+
+    def counts(self, schedd: str, clusters: Mapping[int, int], *, now: float) -> dict[int, ClusterCounts]:
+        """Return counts for one schedd's clusters, given as cluster → jobs submitted, by one queue query."""
+
+    def ads(self, schedd: str, clusters: Collection[int]) -> list[JobAd]:
+        """Return one ad for each job of the clusters that the queue or the history knows."""
+
+    def remove(self, schedd: str, clusters: Collection[int], *, reason: str) -> None:
+        """Remove the clusters' jobs from the queue, giving `reason`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitRequest:
+    """One call of jobsub_submit."""
+
+    executable: str
+    """Absolute path."""
+    arguments: tuple[str, ...]
+    jobs: int
+    """Processes in the cluster, at least 1."""
+    group: str
+    role: str | None
+    tag: str
+    memory_mb: int
+    disk_kb: int
+    cpus: int
+    lifetime_s: int
+    files: tuple[str, ...]
+    """Absolute paths, uploaded as `-f dropbox://PATH`; found in $CONDOR_DIR_INPUT by their base names."""
+    environment: tuple[tuple[str, str], ...]
+    options: tuple[str, ...]
+    """Further options, as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitAnswer:
+    """What jobsub_submit said."""
+
+    clusters: tuple[ClusterId, ...]
+    output: str
+    """Its output, standard error included."""
+
+
+class Submitter(Protocol):
+    """Sends jobs to a pool."""
+
+    def submit(self, request: SubmitRequest, *, timeout_s: float) -> SubmitAnswer:
+        """Submit, and return the clusters.
+
+        Raises SubmissionRefused if it certainly submitted nothing, SubmissionAmbiguous if that is not certain
+        (time-out, killed, no job id in the output).
+        """
+
+    def command(self, request: SubmitRequest) -> Sequence[str]:
+        """Return the command line that `submit` would run."""

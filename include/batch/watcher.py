@@ -1,0 +1,207 @@
+"""One watcher a schedd: all waits of a process share one query a poll."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from include.batch.pool_process import CONDOR, PoolProcess
+from include.errors import PoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from include.batch.pool import ClusterCounts, Pool
+
+    OnPoll = Callable[[str, Mapping[int, ClusterCounts], float], None]
+
+log = logging.getLogger(__name__)
+
+MOST_BACKOFF_S = 60.0
+GATHER_S = 0.2
+"""A new wait is polled for this soon, so that a thousand that begin together share the poll."""
+
+
+def settled(counts: ClusterCounts, *, hold_limit_s: float, unknown_s: float, unknown_limit_s: float) -> bool:
+    """Say whether waiting on can bring no more: each job ended, or held or unknown beyond its limit."""
+    if counts.idle or counts.running:
+        return False
+    held_over = counts.held == 0 or counts.held_shortest_s >= hold_limit_s
+    unknown_over = counts.unknown == 0 or unknown_s >= unknown_limit_s
+    return held_over and unknown_over
+
+
+def backoff_s(failures: int, *, interval_s: float, draw: float) -> float:
+    """Return the pause after the n-th failed poll in a row: doubled, at most a minute, ±20 % by `draw`."""
+    pause = min(MOST_BACKOFF_S, interval_s * 2.0 ** min(failures - 1, 16))
+    return min(MOST_BACKOFF_S, pause * (0.8 + 0.4 * draw))
+
+
+@dataclass(slots=True, eq=False)
+class _Wait:
+    """One waiter for one cluster."""
+
+    cluster: int
+    jobs: int
+    hold_limit_s: float
+    unknown_limit_s: float
+    done: asyncio.Future[ClusterCounts]
+    unknown: int = 0
+    """Unknown jobs at the last poll."""
+    unknown_since: float | None = None
+    """Since when no unknown job was found again, epoch seconds."""
+
+    def see(self, counts: ClusterCounts, at: float) -> None:
+        """Take one poll's counts; resolve the wait where they settle it."""
+        if counts.unknown == 0:
+            self.unknown_since = None
+        elif self.unknown_since is None or counts.unknown < self.unknown:
+            self.unknown_since = at
+        self.unknown = counts.unknown
+        unknown_s = 0.0 if self.unknown_since is None else at - self.unknown_since
+        over = settled(
+            counts, hold_limit_s=self.hold_limit_s, unknown_s=unknown_s, unknown_limit_s=self.unknown_limit_s
+        )
+        if over and not self.done.done():
+            self.done.set_result(counts)
+
+
+@dataclass(slots=True, eq=False)
+class ScheddWatcher:
+    """Polls one schedd for every cluster that somebody waits for; belongs to one event loop.
+
+    The pool is asked in a thread, and must bound its own time: PoolProcess does both that and the GIL. A
+    schedd that does not answer proves nothing: the waits go on, and so does the asking, ever more rarely.
+    """
+
+    schedd: str
+    pool: Pool
+    interval_s: float
+    on_poll: OnPoll | None = None
+    """Called in a thread after each answered poll, before waits resolve; what it raises is logged."""
+    clock: Callable[[], float] = time.time
+    close: Callable[[], None] = lambda: None
+    """Called when nobody waits any more."""
+    failures: int = field(default=0, init=False)
+    """Polls in a row without an answer."""
+    polls: int = field(default=0, init=False)
+    _waits: list[_Wait] = field(default_factory=list, init=False)
+    _loop: asyncio.Task[None] | None = field(default=None, init=False)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    async def wait_for(
+        self, cluster: int, jobs: int, *, hold_limit_s: float, unknown_limit_s: float
+    ) -> ClusterCounts:
+        """Return the cluster's counts once `settled`; `jobs` were submitted. Cancelling unsubscribes."""
+        wait = _Wait(cluster, jobs, hold_limit_s, unknown_limit_s, asyncio.get_running_loop().create_future())
+        self._waits.append(wait)
+        self._wake.set()
+        if self._loop is None or self._loop.done():
+            self._loop = asyncio.create_task(self._run(), name=f"watch {self.schedd}")
+        try:
+            return await wait.done
+        finally:
+            self._waits.remove(wait)
+            self._wake.set()
+
+    async def _run(self) -> None:
+        """Poll while anybody waits."""
+        try:
+            while self._waits:
+                await self._poll()
+                await self._pause()
+        except Exception as error:
+            # A defect, not an unreachable schedd: nobody may be left waiting for ever.
+            log.exception("%s: the watcher failed", self.schedd)
+            for wait in self._waits:
+                if not wait.done.done():
+                    wait.done.set_exception(error)
+        finally:
+            await asyncio.to_thread(self.close)
+
+    async def _pause(self) -> None:
+        """Wait for the next poll: the interval, less where a wait begins or ends, more where none answers."""
+        self._wake.clear()
+        open_waits = any(not wait.done.done() for wait in self._waits)
+        if self.failures:
+            pause = backoff_s(self.failures, interval_s=self.interval_s, draw=random.random())  # noqa: S311
+            end = time.monotonic() + pause
+            while self._waits and (left := end - time.monotonic()) > 0:
+                await self._woken(left)
+                self._wake.clear()
+        elif not open_waits:
+            await asyncio.sleep(0)  # lets the resolved waits unsubscribe
+        elif await self._woken(self.interval_s):
+            await asyncio.sleep(min(GATHER_S, self.interval_s))
+
+    async def _woken(self, seconds: float) -> bool:
+        """Wait for at most `seconds`; say whether a wait began or ended."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _poll(self) -> None:
+        """Ask once for all clusters and tell the waits."""
+        clusters: dict[int, int] = {}
+        for wait in self._waits:
+            clusters[wait.cluster] = max(wait.jobs, clusters.get(wait.cluster, 0))
+        self.polls += 1
+        try:
+            counts = await asyncio.to_thread(self.pool.counts, self.schedd, clusters, now=self.clock())
+        except PoolError as error:
+            self._unanswered(error)
+            return
+        if self.failures:
+            log.info("%s: answers again after %d polls without an answer", self.schedd, self.failures)
+        self.failures = 0
+        at = self.clock()
+        if self.on_poll is not None:
+            try:
+                await asyncio.to_thread(self.on_poll, self.schedd, counts, at)
+            except Exception:
+                log.exception("%s: what follows a poll failed; the waits go on", self.schedd)
+        for wait in self._waits:
+            if wait.cluster in counts:
+                wait.see(counts[wait.cluster], at)
+
+    def _unanswered(self, error: PoolError) -> None:
+        """Note that a poll had no answer, once a change; the time of unknown jobs begins anew."""
+        self.failures += 1
+        if self.failures == 1:
+            log.warning("%s: no answer; %d waits go on. %s", self.schedd, len(self._waits), error)
+        for wait in self._waits:
+            wait.unknown_since = None
+
+
+_watchers: dict[tuple[str, str], tuple[asyncio.AbstractEventLoop, ScheddWatcher]] = {}
+
+
+def watcher_for(
+    schedd: str,
+    *,
+    interval_s: float,
+    on_poll: OnPoll | None = None,
+    factory: str = CONDOR,
+    arguments: Mapping[str, object] | None = None,
+    timeout_s: float = 120.0,
+) -> ScheddWatcher:
+    """Return the watcher of `schedd` in the running event loop; the first caller's settings count.
+
+    `factory` names what builds the pool in the helper process, as `module:callable`, `arguments` its JSON
+    arguments.
+    """
+    loop = asyncio.get_running_loop()
+    key = (schedd, factory)
+    if key in _watchers and _watchers[key][0] is loop:
+        return _watchers[key][1]
+    pool = PoolProcess(factory, arguments, timeout_s=timeout_s)
+    watcher = ScheddWatcher(schedd, pool, interval_s, on_poll, close=pool.close)
+    _watchers[key] = (loop, watcher)
+    return watcher

@@ -1,0 +1,1 @@
+"""The ledger: what was intended, submitted, seen, judged and accepted."""

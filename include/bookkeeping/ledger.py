@@ -1,0 +1,21 @@
+"""The ledger: the only writer of the bookkeeping database."""
+
+from __future__ import annotations
+
+from include.bookkeeping.ledger_jobs import LedgerJobs
+from include.bookkeeping.ledger_merges import LedgerMerges
+from include.bookkeeping.ledger_outputs import LedgerOutputs
+from include.bookkeeping.ledger_progress import LedgerProgress
+from include.bookkeeping.ledger_removal import LedgerRemoval
+from include.bookkeeping.ledger_slices import LedgerSlices
+from include.bookkeeping.ledger_submissions import LedgerSubmissions
+
+
+class Ledger(
+    LedgerSlices, LedgerSubmissions, LedgerJobs, LedgerOutputs, LedgerMerges, LedgerProgress, LedgerRemoval
+):
+    """What is known of every campaign, in SQLite or Postgres.
+
+    Every method is one transaction, and safe to call again with the same arguments. What goes wrong in the
+    database is a LedgerError that names it.
+    """

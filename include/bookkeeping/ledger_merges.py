@@ -1,0 +1,80 @@
+"""Merge groups: planned once, pinned under the tag that makes them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
+
+from include.bookkeeping.database import LedgerDatabase, slice_row
+from include.bookkeeping.records import MergeGroup
+from include.bookkeeping.tables import merges
+from include.errors import LedgerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.engine import Connection, Row
+
+
+class LedgerMerges(LedgerDatabase):
+    """The part of the ledger that knows which subruns go into which merged file."""
+
+    def plan_merge(
+        self, *, experiment: str, run: int, stage: str, tag: str, groups: Sequence[MergeGroup], now: float
+    ) -> tuple[MergeGroup, ...]:
+        """Pin the groups that `tag` will merge; where some are pinned already, return those, unchanged."""
+        with self._write() as connection:
+            slice_row(connection, experiment=experiment, run=run, lock=True)
+            there = _groups(connection, tag)
+            if there or not groups:
+                return there
+            _require_apart(tag, groups)
+            common = {"tag": tag, "experiment": experiment, "run": run, "stage": stage, "planned_at": now}
+            rows = [{**common, **_values(group)} for group in groups]
+            connection.execute(sa.insert(merges), rows)
+            return _groups(connection, tag)
+
+    def merge_groups(self, tag: str) -> tuple[MergeGroup, ...]:
+        """Return the groups pinned for `tag` in order of process; empty where nothing is planned."""
+        with self._read() as connection:
+            return _groups(connection, tag)
+
+
+def _require_apart(tag: str, groups: Sequence[MergeGroup]) -> None:
+    """Refuse groups that share a subrun, or whose processes are not 0..n-1."""
+    processes = sorted(group.process for group in groups)
+    if processes != list(range(len(groups))):
+        raise LedgerError(f"{tag}: merge groups must be numbered 0..{len(groups) - 1}, not {processes[:10]}")
+    for before, after in pairwise(sorted(groups, key=lambda group: group.first_subrun)):
+        if after.first_subrun <= before.last_subrun:
+            raise LedgerError(
+                f"{tag}: groups {before.process} (subruns {before.first_subrun}..{before.last_subrun}) and "
+                f"{after.process} ({after.first_subrun}..{after.last_subrun}) share subruns"
+            )
+
+
+def _values(group: MergeGroup) -> dict[str, Any]:
+    return {
+        "process": group.process,
+        "first_subrun": group.first_subrun,
+        "last_subrun": group.last_subrun,
+        "inputs": group.inputs,
+        "bytes": group.bytes,
+    }
+
+
+def _groups(connection: Connection, tag: str) -> tuple[MergeGroup, ...]:
+    found = connection.execute(sa.select(merges).where(merges.c.tag == tag).order_by(merges.c.process))
+    return tuple(_group(row) for row in found)
+
+
+def _group(row: Row[Any]) -> MergeGroup:
+    return MergeGroup(
+        process=row.process,
+        first_subrun=row.first_subrun,
+        last_subrun=row.last_subrun,
+        inputs=tuple(row.inputs),
+        bytes=row.bytes,
+    )

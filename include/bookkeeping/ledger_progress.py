@@ -1,0 +1,248 @@
+"""Progress: samples of the queue over time, and what is made of each stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
+
+from include.bookkeeping.database import IN_LIMIT, LedgerDatabase, upsert
+from include.bookkeeping.ledger_slices import pinned_plan
+from include.bookkeeping.records import ProgressSample, StageProgress
+from include.bookkeeping.tables import (
+    merges,
+    outputs,
+    progress_samples,
+    slices,
+    submission_units,
+    submissions,
+)
+from include.bookkeeping.tables import verdicts as verdict_table
+from include.campaign.states import Outcome, OutputState, SubmissionState
+from include.errors import LedgerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.engine import Connection, Row
+
+    from include.campaign.plan import StagePlan
+
+COUNTS = ("idle", "running", "held", "completed", "removed", "unknown")
+
+
+class LedgerProgress(LedgerDatabase):
+    """The part of the ledger that knows how far things are."""
+
+    def record_progress(self, samples: Sequence[ProgressSample]) -> None:
+        """Record samples of any number of submissions at once."""
+        if not samples:
+            return
+        with self._write() as connection:
+            ids = _ids(connection, sorted({sample.tag for sample in samples}))
+            rows = [
+                {
+                    "submission_id": ids[sample.tag],
+                    "at": sample.at,
+                    **{name: getattr(sample, name) for name in COUNTS},
+                }
+                for sample in samples
+            ]
+            upsert(connection, progress_samples, rows, key=("submission_id", "at"))
+
+    def progress(self, tag: str) -> list[ProgressSample]:
+        """Return the samples of `tag` in order of time."""
+        query = _samples().where(submissions.c.tag == tag).order_by(progress_samples.c.at)
+        with self._read() as connection:
+            return [_sample(row) for row in connection.execute(query)]
+
+    def latest_progress(self, dag_id: str, tranche: str) -> list[ProgressSample]:
+        """Return the last sample of each of the tranche's submissions that has one, oldest first."""
+        newest = (
+            sa.select(progress_samples.c.submission_id, sa.func.max(progress_samples.c.at).label("at"))
+            .join(submissions)
+            .where(submissions.c.dag_id == dag_id, submissions.c.tranche == tranche)
+            .group_by(progress_samples.c.submission_id)
+            .subquery()
+        )
+        same = (progress_samples.c.submission_id == newest.c.submission_id) & (
+            progress_samples.c.at == newest.c.at
+        )
+        with self._read() as connection:
+            found = connection.execute(_samples().join(newest, same).order_by(submissions.c.id))
+            return [_sample(row) for row in found]
+
+    def stage_progress(self, dag_id: str, tranche: str, *, run: int | None = None) -> list[StageProgress]:
+        """Return what became of the subruns of a tranche, or of one run, stage by stage in the plan's order.
+
+        A subrun is accepted once every output of the stage is accepted for it, missing where the check of the
+        last submission that was to make it failed, else unknown. Of a merge stage the planned groups' subruns
+        count; until they are planned, all.
+        """
+        with self._read() as connection:
+            plan = pinned_plan(connection, dag_id, tranche)
+            mine = (slices.c.dag_id == dag_id) & (slices.c.tranche == tranche)
+            if run is not None:
+                mine &= slices.c.run == run
+            counted = _Counts(connection, mine)
+            return [counted.of(stage) for stage in plan.stages]
+
+
+class _Counts:
+    """Counts over some slices; one query of a kind, however many stages there are."""
+
+    def __init__(self, connection: Connection, mine: sa.ColumnElement[bool]) -> None:
+        self._expected = connection.scalar(sa.select(sa.func.sum(slices.c.subruns)).where(mine)) or 0
+        per_subrun = _accepted_per_subrun(mine)
+        # (stage, outputs accepted for the same subruns) → subruns
+        self._accepted = {
+            (row.stage, row.kinds): int(row.subruns) for row in connection.execute(_summed(per_subrun))
+        }
+        self._duplicates = {row.stage: row.files for row in connection.execute(_duplicates(mine))}
+        self._failed = _failed(connection, mine, per_subrun)
+        self._planned = _planned(connection, mine)
+
+    def of(self, stage: StagePlan) -> StageProgress:
+        """Return the counts of one stage."""
+        kinds = len(stage.outputs)
+        expected = self._planned.get(stage.name, self._expected) if stage.is_merge else self._expected
+        accepted = self._accepted.get((stage.name, kinds), 0)
+        failed = sum(
+            subruns for (name, there), subruns in self._failed.items() if name == stage.name and there < kinds
+        )
+        # A recovery of a merge may group subruns otherwise, so that a failed group is made in part.
+        missing = min(failed, max(expected - accepted, 0))
+        return StageProgress(
+            stage=stage.name,
+            subruns=expected,
+            accepted=accepted,
+            missing=missing,
+            unknown=max(expected - accepted - missing, 0),
+            duplicates=self._duplicates.get(stage.name, 0),
+        )
+
+
+def _accepted_per_subrun(mine: sa.ColumnElement[bool]) -> sa.Subquery:
+    """Return stage, run, first_subrun → how many kinds of output are accepted, over how many subruns."""
+    return (
+        sa.select(
+            outputs.c.stage,
+            outputs.c.run,
+            outputs.c.first_subrun,
+            sa.func.count().label("kinds"),
+            sa.func.max(outputs.c.last_subrun - outputs.c.first_subrun + 1).label("subruns"),
+        )
+        .join_from(
+            slices, outputs, (outputs.c.experiment == slices.c.experiment) & (outputs.c.run == slices.c.run)
+        )
+        .where(mine, outputs.c.accepted_at.is_not(None))
+        .group_by(outputs.c.stage, outputs.c.run, outputs.c.first_subrun)
+        .subquery()
+    )
+
+
+def _summed(per_subrun: sa.Subquery) -> sa.Select[Any]:
+    total = sa.func.sum(per_subrun.c.subruns).label("subruns")
+    return sa.select(per_subrun.c.stage, per_subrun.c.kinds, total).group_by(
+        per_subrun.c.stage, per_subrun.c.kinds
+    )
+
+
+def _duplicates(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return (
+        sa.select(outputs.c.stage, sa.func.count().label("files"))
+        .join_from(
+            slices, outputs, (outputs.c.experiment == slices.c.experiment) & (outputs.c.run == slices.c.run)
+        )
+        .where(mine, outputs.c.state == OutputState.DUPLICATE)
+        .group_by(outputs.c.stage)
+    )
+
+
+def _failed(
+    connection: Connection, mine: sa.ColumnElement[bool], per_subrun: sa.Subquery
+) -> dict[tuple[str, int], int]:
+    """Return (stage, outputs accepted all the same) → subruns whose last submission was checked and failed.
+
+    A refused submission sent no jobs, so it says nothing of its subruns; one that is not checked yet may
+    still make them.
+    """
+    unit, sent = submission_units.c, submissions.c
+    in_slice = (
+        (sent.dag_id == slices.c.dag_id) & (sent.tranche == slices.c.tranche) & (sent.run == slices.c.run)
+    )
+    made_by = (sent.run, sent.stage, unit.first_subrun, unit.last_subrun)
+    latest = (
+        sa.select(*made_by, unit.submission_id, unit.process)
+        .add_columns(
+            sa.func.row_number().over(partition_by=made_by, order_by=sent.recovery.desc()).label("place")
+        )
+        .select_from(slices)
+        .join(submissions, in_slice)
+        .join(submission_units, unit.submission_id == sent.id)
+        .where(mine, sent.state != SubmissionState.REFUSED)
+        .subquery()
+    )
+    judged = verdict_table.c
+    failed = sa.exists().where(
+        judged.submission_id == latest.c.submission_id,
+        judged.process == latest.c.process,
+        judged.outcome == Outcome.FAILED,
+    )
+    same = (
+        (per_subrun.c.run == latest.c.run)
+        & (per_subrun.c.stage == latest.c.stage)
+        & (per_subrun.c.first_subrun == latest.c.first_subrun)
+    )
+    query = (
+        sa.select(
+            latest.c.stage,
+            per_subrun.c.kinds,
+            sa.func.sum(latest.c.last_subrun - latest.c.first_subrun + 1).label("subruns"),
+        )
+        .select_from(latest)
+        .outerjoin(per_subrun, same)
+        .where(latest.c.place == 1, failed)
+        .group_by(latest.c.stage, per_subrun.c.kinds)
+    )
+    return {(row.stage, row.kinds or 0): int(row.subruns) for row in connection.execute(query)}
+
+
+def _planned(connection: Connection, mine: sa.ColumnElement[bool]) -> dict[str, int]:
+    """Return merge stage → subruns in its planned groups; runs without a plan count in full."""
+    here = (merges.c.experiment == slices.c.experiment) & (merges.c.run == slices.c.run)
+    columns = (merges.c.stage, merges.c.run, merges.c.first_subrun, merges.c.last_subrun)
+    ranges = connection.execute(sa.select(*columns).distinct().join_from(slices, merges, here).where(mine))
+    planned: dict[tuple[str, int], set[int]] = {}
+    for row in ranges:
+        planned.setdefault((row.stage, row.run), set()).update(range(row.first_subrun, row.last_subrun + 1))
+    sizes = {
+        row.run: row.subruns
+        for row in connection.execute(sa.select(slices.c.run, slices.c.subruns).where(mine))
+    }
+    return {
+        stage: sum(
+            len(planned[stage, run]) if (stage, run) in planned else size for run, size in sizes.items()
+        )
+        for stage in {stage for stage, _ in planned}
+    }
+
+
+def _ids(connection: Connection, tags: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for start in range(0, len(tags), IN_LIMIT):
+        query = sa.select(submissions.c.tag, submissions.c.id)
+        some = query.where(submissions.c.tag.in_(tags[start : start + IN_LIMIT]))
+        found.update({row.tag: row.id for row in connection.execute(some)})
+    for tag in tags:
+        if tag not in found:
+            raise LedgerError(f"the ledger has no submission {tag}: record its intent first")
+    return found
+
+
+def _samples() -> sa.Select[Any]:
+    return sa.select(submissions.c.tag, progress_samples).join_from(progress_samples, submissions)
+
+
+def _sample(row: Row[Any]) -> ProgressSample:
+    return ProgressSample(tag=row.tag, at=row.at, **{name: getattr(row, name) for name in COUNTS})

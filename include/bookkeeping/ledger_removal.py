@@ -1,0 +1,198 @@
+"""Removal: which outputs are safe to remove, and what was removed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
+
+from include.bookkeeping.database import IN_LIMIT, LedgerDatabase, slice_row
+from include.bookkeeping.ledger_outputs import output_record
+from include.bookkeeping.ledger_slices import pinned_plan
+from include.bookkeeping.tables import outputs as output_table
+from include.campaign.states import OutputState
+from include.errors import LedgerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from sqlalchemy.engine import Connection, Row
+
+    from include.bookkeeping.records import OutputRecord
+    from include.campaign.plan import CampaignPlan, StagePlan
+
+
+class LedgerRemoval(LedgerDatabase):
+    """The part of the ledger that says what may be removed."""
+
+    def removable(self, *, experiment: str, run: int, now: float) -> list[OutputRecord]:
+        """Return the accepted outputs of a slice that nothing needs as of `now`, stage by stage.
+
+        They are those to be kept until merged where everything that the plan makes from them is made, and the
+        merged files with their subruns are accepted.
+        """
+        with self._read() as connection:
+            return [
+                output_record(row) for row in _removable(connection, experiment=experiment, run=run, now=now)
+            ]
+
+    def removing(self, *, experiment: str, run: int) -> list[OutputRecord]:
+        """Return the outputs of a slice whose removal began and is not known to have finished."""
+        with self._read() as connection:
+            rows = _of_slice(connection, experiment=experiment, run=run)
+            return [output_record(row) for row in rows if row.state == OutputState.REMOVING]
+
+    def begin_removal(self, outputs: Sequence[OutputRecord], *, experiment: str, now: float) -> None:
+        """Record that `outputs` are about to be removed, all or none; LedgerError if one is still needed.
+
+        An accepted output must be removable; a duplicate or rejected one always is; a candidate never.
+        """
+        with self._write() as connection:
+            for run in sorted({output.run for output in outputs}):
+                slice_row(connection, experiment=experiment, run=run, lock=True)
+                safe = {row.id for row in _removable(connection, experiment=experiment, run=run, now=now)}
+                rows = _named(connection, outputs, experiment=experiment, run=run)
+                _require_safe(rows, safe)
+                going = [
+                    row.id for row in rows if row.state not in {OutputState.REMOVING, OutputState.REMOVED}
+                ]
+                _move(connection, going, state=OutputState.REMOVING, now=now)
+
+    def finish_removal(self, outputs: Sequence[OutputRecord], *, experiment: str, now: float) -> None:
+        """Record that `outputs` are gone; LedgerError if the removal of one was never begun."""
+        with self._write() as connection:
+            for run in sorted({output.run for output in outputs}):
+                slice_row(connection, experiment=experiment, run=run, lock=True)
+                rows = _named(connection, outputs, experiment=experiment, run=run)
+                for row in rows:
+                    if row.state not in {OutputState.REMOVING, OutputState.REMOVED}:
+                        raise LedgerError(
+                            f"{row.path} is {row.state}: begin its removal before it is removed"
+                        )
+                gone = [row.id for row in rows if row.state == OutputState.REMOVING]
+                _move(connection, gone, state=OutputState.REMOVED, now=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumer:
+    """A stage that reads an output of another."""
+
+    stage: StagePlan
+    whole_slice: bool
+    """Each of its jobs reads the files of all subruns, not only of its own."""
+
+
+def consumers(plan: CampaignPlan, *, stage: str, output: str) -> Iterator[Consumer]:
+    """Yield the stages that read the output."""
+    for each in plan.stages:
+        if each.merge is not None and (each.merge.of_stage, each.merge.of_output) == (stage, output):
+            yield Consumer(stage=each, whole_slice=False)
+        for source in each.inputs:
+            if (source.stage, source.output) == (stage, output):
+                yield Consumer(stage=each, whole_slice=source.select == "all")
+
+
+def reaches_merge(plan: CampaignPlan, *, stage: str, output: str) -> bool:
+    """Return whether anything made from the output is merged."""
+    return any(
+        each.stage.is_merge
+        or any(reaches_merge(plan, stage=each.stage.name, output=made.name) for made in each.stage.outputs)
+        for each in consumers(plan, stage=stage, output=output)
+    )
+
+
+def finished(
+    plan: CampaignPlan,
+    accepted: Mapping[tuple[str, str], AbstractSet[int]],
+    *,
+    stage: str,
+    output: str,
+    subruns: frozenset[int],
+) -> frozenset[int]:
+    """Return those of `subruns` from whose output all is made that the plan makes from it, merges included.
+
+    `accepted` says for (stage, output) which subruns have an accepted file.
+    """
+    left = subruns
+    for consumer in consumers(plan, stage=stage, output=output):
+        made = subruns
+        for each in consumer.stage.outputs:
+            made &= accepted.get((consumer.stage.name, each.name), frozenset())
+            made &= finished(plan, accepted, stage=consumer.stage.name, output=each.name, subruns=subruns)
+        if consumer.whole_slice and made != subruns:
+            return frozenset()
+        left &= made
+    return left
+
+
+def _removable(connection: Connection, *, experiment: str, run: int, now: float) -> list[Row[Any]]:
+    row = slice_row(connection, experiment=experiment, run=run)
+    plan = pinned_plan(connection, row.dag_id, row.tranche)
+    subruns = frozenset(range(row.first_subrun, row.first_subrun + row.subruns))
+    ever = [
+        each
+        for each in _of_slice(connection, experiment=experiment, run=run)
+        if each.accepted_at is not None and each.accepted_at <= now
+    ]
+    accepted: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for each in ever:
+        accepted[each.stage, each.name].update(range(each.first_subrun, each.last_subrun + 1))
+    safe: list[Row[Any]] = []
+    for stage in plan.stages:
+        for output in stage.outputs:
+            if output.keep != "until-merged" or not reaches_merge(plan, stage=stage.name, output=output.name):
+                continue
+            done = finished(plan, accepted, stage=stage.name, output=output.name, subruns=subruns)
+            safe += [
+                each
+                for each in ever
+                if (each.stage, each.name, each.state) == (stage.name, output.name, OutputState.ACCEPTED)
+                and done.issuperset(range(each.first_subrun, each.last_subrun + 1))
+            ]
+    return safe
+
+
+def _of_slice(connection: Connection, *, experiment: str, run: int) -> list[Row[Any]]:
+    query = sa.select(output_table).where(output_table.c.experiment == experiment, output_table.c.run == run)
+    return list(connection.execute(query.order_by(output_table.c.first_subrun, output_table.c.id)))
+
+
+def _named(
+    connection: Connection, outputs: Sequence[OutputRecord], *, experiment: str, run: int
+) -> list[Row[Any]]:
+    """Return the rows of those `outputs` that are of `run`; LedgerError for one that was never recorded."""
+    there = {
+        (row.stage, row.execution, row.name, row.path): row
+        for row in _of_slice(connection, experiment=experiment, run=run)
+    }
+    found = []
+    for output in outputs:
+        if output.run != run:
+            continue
+        row = there.get((output.stage, output.execution, output.name, output.path))
+        if row is None:
+            raise LedgerError(f"the ledger has no output {output.path} of experiment {experiment}, run {run}")
+        found.append(row)
+    return found
+
+
+def _require_safe(rows: Sequence[Row[Any]], safe: set[int]) -> None:
+    for row in rows:
+        if row.state == OutputState.CANDIDATE:
+            raise LedgerError(
+                f"{row.path} was never judged, so it must not be removed: check its stage first"
+            )
+        if row.state == OutputState.ACCEPTED and row.id not in safe:
+            raise LedgerError(
+                f"{row.path} is accepted for run {row.run}, subruns {row.first_subrun}..{row.last_subrun}, "
+                "and still needed: remove only what the ledger calls removable"
+            )
+
+
+def _move(connection: Connection, ids: Sequence[int], *, state: OutputState, now: float) -> None:
+    for start in range(0, len(ids), IN_LIMIT):
+        some = output_table.c.id.in_(ids[start : start + IN_LIMIT])
+        connection.execute(sa.update(output_table).where(some).values(state=state, state_at=now))

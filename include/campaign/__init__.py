@@ -1,0 +1,1 @@
+"""What a campaign is: the spec as written, the plan as resolved, names and states."""

@@ -1,0 +1,24 @@
+"""Deterministic names: tags, submission keys, areas."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import PurePosixPath
+
+
+def submission_tag(*, dag_id: str, tranche: str, run: int, stage: str, recovery: int = 0) -> str:
+    """Return the tag that every job of one submission carries in its ad as `ProdsysTag`.
+
+    `tranche` is the dag_run's key in the ledger (see `bookkeeping.records.Tranche`), `run` the slice's run number.
+    """
+    return f"{dag_id}/{tranche}/{run:06d}/{stage}/recovery-{recovery}"
+
+
+def submission_key(tag: str) -> str:
+    """Return 12 hex digits that name the tag in paths."""
+    return hashlib.sha256(tag.encode()).hexdigest()[:12]
+
+
+def area_of(base: str, *, stage: str, run: int, tag: str) -> str:
+    """Return the folder below the outstage or log area `base` that one submission writes into."""
+    return str(PurePosixPath(base) / stage / f"{run:06d}" / submission_key(tag))

@@ -1,0 +1,86 @@
+"""States and the predicates on them; a trigger or an operator decides with these alone."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+
+class JobStatus(IntEnum):
+    """HTCondor's JobStatus, with 0 for what nobody can tell.
+
+    Source: HTCondor manual, Job ClassAd Attributes, JobStatus.
+    """
+
+    UNKNOWN = 0
+    """Neither in a queue nor in a history that answered."""
+    IDLE = 1
+    """In the queue, waiting for a node."""
+    RUNNING = 2
+    """A starter holds it."""
+    REMOVED = 3
+    """Removed by a person or a policy; it never ends by itself."""
+    COMPLETED = 4
+    """It ended; the exit code says how."""
+    HELD = 5
+    """Stopped by the schedd or a person; stays so until released or removed."""
+    TRANSFERRING_OUTPUT = 6
+    """The program ended, its files are under way."""
+    SUSPENDED = 7
+    """Paused on its node."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job will never run again by itself."""
+        return self in (JobStatus.REMOVED, JobStatus.COMPLETED)
+
+
+class SubmissionState(StrEnum):
+    """Where one submission stands."""
+
+    INTENDED = "intended"
+    """Recorded before the act; jobs may or may not exist: only the tag can tell."""
+    SUBMITTED = "submitted"
+    """Its clusters are known."""
+    REFUSED = "refused"
+    """The batch system said no and no job carries the tag."""
+    ENDED = "ended"
+    """Every job has ended, or what has not is accounted for by the check."""
+
+
+class Outcome(StrEnum):
+    """What a check found."""
+
+    PASSED = "passed"
+    """The evidence proves it good."""
+    FAILED = "failed"
+    """The evidence proves it bad."""
+    UNKNOWN = "unknown"
+    """There is not enough evidence; look again, or ask a person."""
+
+
+class OutputState(StrEnum):
+    """What the ledger says of one output file."""
+
+    CANDIDATE = "candidate"
+    """Seen, not judged yet."""
+    ACCEPTED = "accepted"
+    """The one verified output of its subruns."""
+    DUPLICATE = "duplicate"
+    """Verified, but another output was accepted for the same subruns."""
+    REJECTED = "rejected"
+    """A check failed on it."""
+    REMOVING = "removing"
+    """Its removal is intended and may have happened."""
+    REMOVED = "removed"
+    """It was removed, after the ledger said it is safe."""
+
+
+class SubrunState(StrEnum):
+    """What the ledger says of one subrun in one stage."""
+
+    ACCEPTED = "accepted"
+    """It has exactly one verified output of each kind."""
+    MISSING = "missing"
+    """Proven not to have been produced."""
+    UNKNOWN = "unknown"
+    """Not proven either way."""

@@ -1,0 +1,1 @@
+"""Checks turn evidence into verdicts."""

@@ -1,0 +1,297 @@
+"""From evidence to judgement: which output of which execution is the one for each unit of a submission."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from include.bookkeeping.records import VerdictRecord
+from include.campaign.states import JobStatus, Outcome, SubrunState
+from include.checks.case import Case
+from include.checks.evidence import gather
+from include.checks.outputs import OUTPUTS
+from include.checks.recording import execution_records, job_records, output_records
+from include.checks.registry import checks_of
+from include.checks.settled import Settled
+from include.checks.verdict import Verdict
+from include.errors import LedgerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from include.batch.pool import JobAd
+    from include.bookkeeping.records import ExecutionRecord, JobRecord, OutputRecord, Submission
+    from include.campaign.plan import CampaignPlan, StagePlan
+    from include.checks.evidence import AreaEvidence, Evidence, Gathered
+    from include.checks.registry import Check
+    from include.checks.reports import Report
+
+_BATCH = 32
+"""Units that one thread judges in a go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitJudgement:
+    """What is held of one unit of a submission."""
+
+    process: int
+    first_subrun: int
+    last_subrun: int
+    state: SubrunState
+    verdicts: tuple[Verdict, ...]
+    """Of the accepted execution, else of the one that tells most; the last one decides."""
+    job_id: str
+    """An example for people; empty where no job is known."""
+    held: bool
+    """Whether it is not accepted and its job is held now."""
+    accept: tuple[tuple[str, str], ...]
+    """(execution, output name)."""
+    duplicates: tuple[tuple[str, str], ...]
+    reject: tuple[tuple[str, str], ...]
+
+    @property
+    def subruns(self) -> int:
+        """How many subruns it covers."""
+        return self.last_subrun - self.first_subrun + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a check found of one submission: records for the ledger, and what to do with each output."""
+
+    tag: str
+    run: int
+    verdicts: tuple[VerdictRecord, ...]
+    jobs: tuple[JobRecord, ...]
+    executions: tuple[ExecutionRecord, ...]
+    outputs: tuple[OutputRecord, ...]
+    """Duplicates as such, the others as candidates; `accept` and `reject` say what becomes of those."""
+    accept: tuple[tuple[str, str], ...]
+    """(execution, output name), all named outputs of a unit from one execution."""
+    duplicates: tuple[tuple[str, str], ...]
+    """Verified, but another execution's was accepted."""
+    reject: tuple[tuple[str, str], ...]
+    """A check failed on their execution."""
+    units: tuple[UnitJudgement, ...]
+    notes: tuple[str, ...]
+    """One sentence on each thing found that fits no unit."""
+
+
+def judge(
+    plan: CampaignPlan,
+    stage: StagePlan,
+    submission: Submission,
+    *,
+    ads: Iterable[JobAd],
+    area: AreaEvidence,
+    accepted: Sequence[OutputRecord] = (),
+    sources: Sequence[OutputRecord] = (),
+    workers: int = 4,
+) -> Judgement:
+    """Judge every unit of a submission.
+
+    `accepted` are the outputs that the ledger has accepted before for this stage and run, removed ones too;
+    `sources` are the accepted outputs that a merge stage merges.
+    """
+    gathered = gather(submission, ads=ads, area=area)
+    judging = _Judging(
+        stage=stage,
+        checks=checks_of(stage),
+        settled=Settled(accepted, stage=stage, run=submission.run),
+        blank=_blank_case(stage, submission, gathered, area, sources),
+    )
+    units = judging.all(gathered.processes, workers=workers)
+    duplicates = {key for unit in units for key in unit.duplicates}
+    return Judgement(
+        tag=submission.tag,
+        run=submission.run,
+        verdicts=tuple(_record(unit, verdict) for unit in units for verdict in unit.verdicts),
+        jobs=job_records(gathered),
+        executions=execution_records(submission, area),
+        outputs=output_records(stage, area, duplicates=duplicates),
+        accept=tuple(key for unit in units for key in unit.accept),
+        duplicates=tuple(sorted(duplicates)),
+        reject=tuple(key for unit in units for key in unit.reject),
+        units=units,
+        notes=_notes(gathered, plan),
+    )
+
+
+def _blank_case(
+    stage: StagePlan,
+    submission: Submission,
+    gathered: Gathered,
+    area: AreaEvidence,
+    sources: Sequence[OutputRecord],
+) -> Case:
+    """Return a case with what is the same for every unit of the submission."""
+    since = datetime.fromtimestamp(submission.submitted_at or submission.intended_at, tz=UTC)
+    first = gathered.processes[0] if gathered.processes else None
+    if first is None:
+        msg = f"submission {submission.tag} has no units, so there is nothing to judge"
+        raise LedgerError(msg)
+    return Case(
+        stage=stage,
+        run=submission.run,
+        unit=first.unit,
+        evidence=first,
+        report=None,
+        sources={record.path: record for record in sources},
+        logs=area.logs,
+        listed=area.listed,
+        all_ended=gathered.all_ended,
+        since=f"{since:%Y-%m-%d %H:%M:%S} UTC",
+    )
+
+
+def _record(unit: UnitJudgement, verdict: Verdict) -> VerdictRecord:
+    return VerdictRecord(
+        process=unit.process,
+        first_subrun=unit.first_subrun,
+        last_subrun=unit.last_subrun,
+        check=verdict.check,
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        evidence=verdict.evidence,
+    )
+
+
+def _notes(gathered: Gathered, plan: CampaignPlan) -> tuple[str, ...]:
+    notes = list(gathered.notes)
+    if gathered.unplaced:
+        notes.append(
+            f"{plan.dag_id}: {len(gathered.unplaced)} jobs cannot be told apart by process, "
+            f"{gathered.unplaced[0].job_id} first: judged by their reports alone"
+        )
+    return tuple(notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trial:
+    """One execution and what the checks said of it, up to the first that did not pass."""
+
+    report: Report
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.verdicts[-1].outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judging:
+    """What it takes to judge one unit after the other."""
+
+    stage: StagePlan
+    checks: tuple[Check, ...]
+    settled: Settled
+    blank: Case
+
+    def all(self, processes: Sequence[Evidence], *, workers: int) -> tuple[UnitJudgement, ...]:
+        """Judge all units; threads help because most of the time goes into waiting for the storage."""
+        batches = [processes[start : start + _BATCH] for start in range(0, len(processes), _BATCH)]
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            judged = pool.map(lambda batch: [self.one(evidence) for evidence in batch], batches)
+            return tuple(unit for batch in judged for unit in batch)
+
+    def one(self, evidence: Evidence) -> UnitJudgement:
+        """Judge one unit."""
+        case = replace(self.blank, unit=evidence.unit, evidence=evidence)
+        holder = self.settled.holder(evidence.unit)
+        trials = [
+            self._try(case, report)
+            for report in evidence.reports
+            if holder is None or report.execution != holder
+        ]
+        good = [trial for trial in trials if trial.outcome is Outcome.PASSED]
+        if holder is not None:
+            verdict = Verdict(
+                check=OUTPUTS,
+                outcome=Outcome.PASSED,
+                reason=f"accepted before: execution {holder}",
+            )
+            return self._unit(evidence, SubrunState.ACCEPTED, (verdict,), chosen=None, trials=trials)
+        blocked = self.settled.blocker(evidence.unit, {trial.report.execution for trial in good})
+        if good and not blocked:
+            preferred = self.settled.partly(evidence.unit)
+            chosen = next((trial for trial in good if trial.report.execution in preferred), good[0])
+            return self._unit(evidence, SubrunState.ACCEPTED, chosen.verdicts, chosen=chosen, trials=trials)
+        if good:
+            verdict = Verdict(
+                check=OUTPUTS, outcome=Outcome.FAILED, reason=blocked, evidence=good[0].report.file
+            )
+            verdicts = (*good[0].verdicts[:1], verdict)
+            return self._unit(evidence, SubrunState.MISSING, verdicts, chosen=None, trials=trials)
+        return self._not_good(case, trials)
+
+    def _try(self, case: Case, report: Report) -> _Trial:
+        """Judge one execution."""
+        return _Trial(report=report, verdicts=self._run(replace(case, report=report)))
+
+    def _run(self, case: Case) -> tuple[Verdict, ...]:
+        """Run the checks; what comes after the first that does not pass would tell nothing new."""
+        verdicts: list[Verdict] = []
+        for check in self.checks:
+            verdicts.append(check.judge(case))
+            if verdicts[-1].outcome is not Outcome.PASSED:
+                break
+        return tuple(verdicts)
+
+    def _not_good(self, case: Case, trials: Sequence[_Trial]) -> UnitJudgement:
+        """Judge a unit of which no execution is good."""
+        undecided = [trial for trial in trials if trial.outcome is Outcome.UNKNOWN]
+        verdicts = (undecided or trials)[-1].verdicts if trials else self._run(case)
+        last = verdicts[-1]
+        if last.outcome is Outcome.FAILED and case.evidence.alive:
+            ad = case.evidence.ad
+            reason = f"not ended: its job is {ad.status.name.lower() if ad else '?'} after: {last.reason}"
+            verdicts = (*verdicts[:-1], replace(last, outcome=Outcome.UNKNOWN, reason=reason))
+        unknown = verdicts[-1].outcome is not Outcome.FAILED
+        state = SubrunState.UNKNOWN if unknown else SubrunState.MISSING
+        return self._unit(case.evidence, state, verdicts, chosen=None, trials=trials)
+
+    def _unit(
+        self,
+        evidence: Evidence,
+        state: SubrunState,
+        verdicts: tuple[Verdict, ...],
+        *,
+        chosen: _Trial | None,
+        trials: Sequence[_Trial],
+    ) -> UnitJudgement:
+        accepted = state is SubrunState.ACCEPTED
+        ad = evidence.ad
+        return UnitJudgement(
+            process=evidence.process,
+            first_subrun=evidence.unit.first_subrun,
+            last_subrun=evidence.unit.last_subrun,
+            state=state,
+            verdicts=verdicts,
+            job_id=_job_id(evidence),
+            held=not accepted and ad is not None and ad.status is JobStatus.HELD,
+            accept=self._keys([chosen] if chosen else []),
+            duplicates=self._keys(
+                trial for trial in trials if trial is not chosen and trial.outcome is Outcome.PASSED
+            ),
+            reject=self._keys(trial for trial in trials if trial.outcome is Outcome.FAILED),
+        )
+
+    def _keys(self, trials: Iterable[_Trial]) -> tuple[tuple[str, str], ...]:
+        planned = {output.name for output in self.stage.outputs}
+        return tuple(
+            (trial.report.execution, name)
+            for trial in trials
+            for name in dict.fromkeys(output.name for output in trial.report.outputs)
+            if name in planned
+        )
+
+
+def _job_id(evidence: Evidence) -> str:
+    if evidence.ad is not None:
+        return evidence.ad.job_id
+    if evidence.reports:
+        report = evidence.reports[-1]
+        return f"{report.cluster}.{report.process}@{report.schedd or '?'}"
+    return ""

@@ -1,0 +1,101 @@
+"""Every check prodsys knows, in the order in which they run; docs/checks.md documents each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
+
+from include.checks.integrity import CHECKSUM, ROOT, judge_checksum, judge_root
+from include.checks.outputs import OUTPUTS, SIZE, judge_outputs, judge_size
+from include.checks.reported import NAME as EXIT
+from include.checks.reported import judge_exit
+from include.errors import ProdsysError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from include.campaign.plan import StagePlan
+    from include.checks.case import Case
+    from include.checks.verdict import Verdict
+
+
+class Cost(IntEnum):
+    """What a check takes for one job."""
+
+    FREE = 0
+    """Nothing is read beyond the ad and the report; the end of a log where the job failed."""
+    LOOK = 1
+    """A file's size is asked for."""
+    OPEN = 2
+    """Parts of a file are read."""
+    READ = 3
+    """Every byte of a file is read."""
+
+
+class Scope(StrEnum):
+    """What a check judges."""
+
+    JOB = "job"
+    """One process of a submission: its subruns."""
+    STAGE = "stage"
+    """One stage of a slice."""
+    CAMPAIGN = "campaign"
+    """All slices of a dag_run."""
+
+
+class Family(StrEnum):
+    """Whose word a check goes by."""
+
+    REPORTED = "reported"
+    """The job's own."""
+    POST_HOC = "post hoc"
+    """What is found afterwards, from outside."""
+    INTEGRITY = "integrity"
+    """The data itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check."""
+
+    name: str
+    family: Family
+    scope: Scope
+    cost: Cost
+    judge: Callable[[Case], Verdict]
+    always: bool = False
+    """Whether it runs even where the spec switches it off."""
+
+    @property
+    def summary(self) -> str:
+        """The sentence that is true of what passes."""
+        return (self.judge.__doc__ or "").partition("\n")[0]
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(name=EXIT, family=Family.REPORTED, scope=Scope.JOB, cost=Cost.FREE, judge=judge_exit),
+    # An output that nobody saw cannot be accepted, whatever the spec says.
+    Check(
+        name=OUTPUTS,
+        family=Family.POST_HOC,
+        scope=Scope.JOB,
+        cost=Cost.LOOK,
+        judge=judge_outputs,
+        always=True,
+    ),
+    Check(name=SIZE, family=Family.INTEGRITY, scope=Scope.JOB, cost=Cost.LOOK, judge=judge_size),
+    Check(name=CHECKSUM, family=Family.INTEGRITY, scope=Scope.JOB, cost=Cost.READ, judge=judge_checksum),
+    Check(name=ROOT, family=Family.INTEGRITY, scope=Scope.JOB, cost=Cost.OPEN, judge=judge_root),
+)
+
+
+def checks_of(stage: StagePlan) -> tuple[Check, ...]:
+    """Return the checks that are on for a stage, in the order in which they run."""
+    unknown = set(stage.checks) - {check.name for check in CHECKS}
+    if unknown:
+        known = ", ".join(check.name for check in CHECKS)
+        wrong = ", ".join(sorted(unknown))
+        msg = f"stage {stage.name} asks for checks that do not exist: {wrong}; there are {known}"
+        raise ProdsysError(msg)
+    return tuple(check for check in CHECKS if check.always or check.name in stage.checks)

@@ -1,0 +1,215 @@
+"""A judgement in numbers and in words for the task's log."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from include.campaign.states import JobStatus, SubrunState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from include.campaign.plan import StagePlan
+    from include.checks.judge import Judgement, UnitJudgement
+
+CAUSES_SHOWN = 8
+NOTES_SHOWN = 5
+MAX_LINE = 300
+"""Characters."""
+_ROUNDING = 1e-9
+
+_ADVICE: tuple[tuple[str, str], ...] = (
+    (
+        r"held with code 34/102|exit code (4|68|137) |signal 9 ",
+        "it ran out of memory: raise `memory:` of the stage",
+    ),
+    (r"held with code 34/104|exit code 153 |signal 25 ", "it ran out of disk: raise `disk:` of the stage"),
+    (
+        r"held with code (46|47)/|exit code (124|143|152) |signal (15|24) ",
+        "it ran out of time: raise `lifetime:`",
+    ),
+    (
+        r"held with code 13/|inputs could not be read|exit code (20|21|22|24|81) ",
+        "check its input files and storage",
+    ),
+    (r"held with code 12/|outstage failed|exit code 83 ", "check space and rights of the outstage area"),
+    (r"held", "read the hold reason, then release or remove the jobs"),
+    (r"removed", "somebody or a policy removed it: recover the missing subruns if that was not meant"),
+    (
+        r"exit code (126|127|132|135|18|19) |signal (4|7) ",
+        "suspect the node: see whether failures share a host",
+    ),
+    (
+        r"exit code|signal",
+        "read the log at the evidence; the script has to be mended before a recovery can help",
+    ),
+    (
+        r"no ad, no|not ended|neither queue",
+        "wait, then clear the check; jobs that never end need a look at the schedd",
+    ),
+    (
+        r"the area is not there|file cannot be read|the ad says exit code 0, but",
+        "check the mount, then clear the check",
+    ),
+    (r"tree missing|wrong file name|output missing", "compare the script's outputs with the spec"),
+    (r"wrong number of (entries|events)", "compare `events:` in the spec with what the script writes"),
+    (
+        r"wrong (size|sha256|adler32)|empty file|not a ROOT|ROOT file",
+        "the file is damaged: recover the subruns",
+    ),
+    (
+        r"wrong (run|subrun)|subruns ",
+        "the script numbers its events wrongly: it must use PRODSYS_RUN and PRODSYS_SUBRUN",
+    ),
+    (
+        r"overlaps|another execution",
+        "files of different submissions cover the same subruns: ask before going on",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageResult:
+    """How a stage of one slice stands after a check; counts are subruns."""
+
+    expected: int
+    accepted: int
+    missing: int
+    unknown: int
+    held: int
+    """Of those not accepted: their job is held now."""
+    duplicates: int
+    """Output files."""
+    threshold: float
+    """0..1."""
+    threshold_met: bool
+    good: bool
+    """Whether the next stage may start: the threshold is met and nothing is unknown."""
+    lines: tuple[str, ...]
+    """The story for the task's log."""
+
+
+def summarise(
+    judgement: Judgement, stage: StagePlan, *, expected: int | None = None, accepted_elsewhere: int = 0
+) -> StageResult:
+    """Count a judgement and tell its story.
+
+    For a recovery, which has only some of the stage's subruns, give `expected`, all of the stage's, and
+    `accepted_elsewhere`, those accepted by other submissions and not among this one's units.
+    """
+    count = {state: _subruns(judgement, state) for state in SubrunState}
+    total = sum(count.values()) if expected is None else expected
+    accepted = count[SubrunState.ACCEPTED] + accepted_elsewhere
+    met = accepted + _ROUNDING >= stage.success_threshold * total
+    unknown = count[SubrunState.UNKNOWN]
+    result = StageResult(
+        expected=total,
+        accepted=accepted,
+        missing=count[SubrunState.MISSING],
+        unknown=unknown,
+        held=sum(unit.subruns for unit in judgement.units if unit.held),
+        duplicates=len(judgement.duplicates),
+        threshold=stage.success_threshold,
+        threshold_met=met,
+        good=met and unknown == 0,
+        lines=(),
+    )
+    lines = (*_headline(judgement, stage, result), *_causes(judgement), *_notes(judgement))
+    return replace(
+        result, lines=tuple(line if len(line) <= MAX_LINE else line[:MAX_LINE] + "…" for line in lines)
+    )
+
+
+def _subruns(judgement: Judgement, state: SubrunState) -> int:
+    return sum(unit.subruns for unit in judgement.units if unit.state is state)
+
+
+def _headline(judgement: Judgement, stage: StagePlan, result: StageResult) -> list[str]:
+    share = 100 * result.accepted / result.expected if result.expected else 100.0
+    where = f"{stage.name}, run {judgement.run}"
+    others = f"{result.unknown} unknown, {result.held} held, {result.duplicates} duplicate outputs"
+    reported = f"{len(judgement.executions)} executions reported"
+    counted = f"{result.accepted} of {result.expected} subruns accepted ({share:.1f} %)"
+    lines = [
+        f"{where}: {counted}; {result.missing} missing, {others}",
+        f"jobs known: {len(judgement.jobs)} ({_states(judgement)}); {reported}",
+    ]
+    threshold = f"{100 * result.threshold:g} %"
+    if result.good:
+        lines.append(f"good: the threshold of {threshold} is met and nothing is unknown; nothing to do")
+    elif result.threshold_met:
+        lines.append(
+            f"not good yet: the threshold of {threshold} is met, but {result.unknown} subruns are unknown, "
+            "and an unknown job may still produce its output"
+        )
+    else:
+        lines.append(f"not good: below the threshold of {threshold}; recover the missing subruns")
+    return lines
+
+
+def _states(judgement: Judgement) -> str:
+    counted = {status: sum(job.status is status for job in judgement.jobs) for status in JobStatus}
+    named = [f"{count} {status.name.lower().replace('_', ' ')}" for status, count in counted.items() if count]
+    return ", ".join(named) or "no ad"
+
+
+def cause_of(unit: UnitJudgement) -> str:
+    """Return what a unit that is not accepted has in common with others: its reason up to the first colon.
+
+    Process numbers and times are left out; codes stay, because they tell causes apart.
+    """
+    verdict = unit.verdicts[-1]
+    cause = verdict.reason.partition(": ")[0].partition(" (")[0]
+    return f"{verdict.check}: {re.sub(r'process [0-9]+ .*', 'it', cause)}"
+
+
+def _causes(judgement: Judgement) -> list[str]:
+    grouped: dict[str, list[UnitJudgement]] = {}
+    for unit in judgement.units:
+        if unit.state is not SubrunState.ACCEPTED:
+            grouped.setdefault(cause_of(unit), []).append(unit)
+    ordered = sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0]))
+    lines = [line for cause, units in ordered[:CAUSES_SHOWN] for line in _cause(cause, units)]
+    if len(ordered) > CAUSES_SHOWN:
+        rest = sum(len(units) for _, units in ordered[CAUSES_SHOWN:])
+        lines.append(
+            f"and {len(ordered) - CAUSES_SHOWN} rarer causes with {rest} jobs; the ledger has each verdict"
+        )
+    return lines
+
+
+def _cause(cause: str, units: Sequence[UnitJudgement]) -> list[str]:
+    example = units[0]
+    verdict = example.verdicts[-1]
+    span = f"subrun {example.first_subrun}"
+    if example.last_subrun != example.first_subrun:
+        span = f"subruns {example.first_subrun}..{example.last_subrun}"
+    lines = [
+        f"{len(units)} x {cause}",
+        f"    example: job {example.job_id or 'not known'}, {span}: {verdict.reason}",
+        f"    evidence: {verdict.evidence}",
+    ]
+    advice = next((text for pattern, text in _ADVICE if re.search(pattern, f"{verdict.reason} ")), None)
+    return [*lines, f"    to do: {advice}"] if advice else lines
+
+
+def _notes(judgement: Judgement) -> list[str]:
+    again = [unit for unit in judgement.units if unit.state is SubrunState.ACCEPTED and _remark(unit)]
+    lines = [f"note: {_remark(unit)}" for unit in again[:NOTES_SHOWN]]
+    if len(again) > NOTES_SHOWN:
+        lines.append(
+            f"note: {len(again) - NOTES_SHOWN} more accepted jobs have conflicting evidence, see the ledger"
+        )
+    lines += [f"note: {note}" for note in judgement.notes[:NOTES_SHOWN]]
+    if len(judgement.notes) > NOTES_SHOWN:
+        lines.append(f"note: and {len(judgement.notes) - NOTES_SHOWN} more of the kind")
+    return lines
+
+
+def _remark(unit: UnitJudgement) -> str:
+    """Return the conflict in the evidence of an accepted unit; empty where there is none."""
+    return next(
+        (verdict.reason for verdict in unit.verdicts if verdict.check == "exit" and verdict.reason), ""
+    )

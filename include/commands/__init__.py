@@ -1,0 +1,1 @@
+"""What the commands of `prodsys` do; `include.cli` puts them on the command line."""

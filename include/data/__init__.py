@@ -1,0 +1,1 @@
+"""Inputs of jobs, storage areas, and cleanup."""

@@ -1,0 +1,78 @@
+"""Every exception prodsys raises on purpose.
+
+ProdsysError
+├── SpecError             a campaign file is wrong; carries file, line and column
+│   └── SpecErrors        several of them at once
+├── RunRangeError         run numbers are used up or taken
+├── SubmissionError
+│   ├── SubmissionRefused   the batch system said no: nothing was submitted
+│   └── SubmissionAmbiguous it may or may not have been submitted: never submit again, search for the tag
+├── PoolError
+│   └── ScheddUnreachable   no answer, which proves nothing about the jobs
+├── LedgerError           the bookkeeping database refused or contradicts itself
+├── StorageError          an area cannot be read or written
+└── MissingTool           a program that is needed is not there; says the command that brings it
+"""
+
+from __future__ import annotations
+
+
+class ProdsysError(Exception):
+    """Base of all errors raised on purpose; its text is for the operator."""
+
+
+class SpecError(ProdsysError):
+    """A campaign file is wrong at one place."""
+
+    def __init__(
+        self, message: str, *, file: str, line: int | None = None, column: int | None = None, hint: str = ""
+    ) -> None:
+        self.message, self.file, self.line, self.column, self.hint = message, file, line, column, hint
+        where = ":".join(str(part) for part in (file, line, column) if part is not None)
+        super().__init__(f"{where}: {message}" + (f" ({hint})" if hint else ""))
+
+
+class SpecErrors(SpecError):
+    """A campaign file is wrong at several places; `errors` holds each."""
+
+    def __init__(self, errors: tuple[SpecError, ...]) -> None:
+        first = errors[0]
+        super().__init__(first.message, file=first.file, line=first.line, column=first.column, hint=first.hint)
+        self.errors = errors
+        self.args = ("\n".join(str(error) for error in errors),)
+
+
+class RunRangeError(ProdsysError):
+    """The campaign's run range is used up, or a run is taken by another campaign."""
+
+
+class SubmissionError(ProdsysError):
+    """A submission did not go through."""
+
+
+class SubmissionRefused(SubmissionError):
+    """The batch system refused: nothing was submitted."""
+
+
+class SubmissionAmbiguous(SubmissionError):
+    """Nobody can tell yet whether jobs were submitted; only the tag can, so never submit again."""
+
+
+class PoolError(ProdsysError):
+    """The HTCondor pool could not be asked, started or stopped."""
+
+
+class ScheddUnreachable(PoolError):
+    """A schedd or collector gave no answer, which proves nothing about its jobs."""
+
+
+class LedgerError(ProdsysError):
+    """The ledger refused a record or contradicts itself."""
+
+
+class StorageError(ProdsysError):
+    """A storage area cannot be read or written."""
+
+
+class MissingTool(ProdsysError):
+    """A program or package is not there; the text has the command that brings it."""

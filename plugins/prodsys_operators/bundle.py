@@ -1,0 +1,82 @@
+"""The DAG bundle: one DAG file a campaign spec, so that Airflow treats each campaign by itself."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from airflow.dag_processing.bundles.base import BaseDagBundle
+
+from include.campaign.catalogue import find_specs
+
+HEADER = "# Made by prodsys from a campaign spec: edit the spec, not this file."
+DAG_FILE = """\
+{header}
+# Spec: {spec}, sha256 {digest}
+# Airflow reads only files that have the words airflow and DAG in them.
+from prodsys_operators.campaign_dag import compile_campaign
+
+dag = compile_campaign({spec!r})
+"""
+
+
+class CampaignBundle(BaseDagBundle):
+    """Writes one DAG file for each campaign spec, and removes it when the spec is gone.
+
+    A broken spec is then that file's import error, and a task's or a callback's own parse compiles its
+    campaign alone. The file changes with the spec's content, so the dag-processor parses it again at once.
+    """
+
+    def __init__(self, *, specs: str, dags: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._specs = Path(specs)
+        self._dags = Path(dags)
+
+    @property
+    def path(self) -> Path:
+        """The folder of DAG files."""
+        return self._dags
+
+    def get_current_version(self) -> None:
+        """Return None: the ledger pins the plan of a run, not the bundle."""
+
+    def initialize(self) -> None:
+        """Write the DAG files before their first use in a process."""
+        self.refresh()
+        super().initialize()
+
+    def refresh(self) -> None:
+        """Bring the DAG files up to date with the specs; safe in several processes at once."""
+        self._dags.mkdir(parents=True, exist_ok=True)
+        wanted = {self._dag_file(spec): spec for spec in find_specs(self._specs)}
+        for file, spec in wanted.items():
+            _write_if_changed(file, self._content(spec))
+        for file in self._dags.glob("*/*.py"):
+            if file not in wanted and _is_ours(file):
+                file.unlink(missing_ok=True)
+
+    def _dag_file(self, spec: Path) -> Path:
+        return self._dags / spec.relative_to(self._specs).with_suffix(".py")
+
+    def _content(self, spec: Path) -> str:
+        try:
+            digest = hashlib.sha256(spec.read_bytes()).hexdigest()[:12]
+        except OSError as error:  # the compile step says so in the UI, as this campaign's import error
+            digest = type(error).__name__
+        return DAG_FILE.format(header=HEADER, spec=str(spec.relative_to(self._specs)), digest=digest)
+
+
+def _is_ours(file: Path) -> bool:
+    return file.read_text(encoding="utf-8", errors="replace").startswith(HEADER)
+
+
+def _write_if_changed(file: Path, content: str) -> None:
+    if file.is_file() and file.read_text(encoding="utf-8", errors="replace") == content:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=".", suffix=".part", delete=False) as part:
+        part.write(content)
+    Path(part.name).chmod(0o644)
+    Path(part.name).replace(file)

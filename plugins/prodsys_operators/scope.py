@@ -1,0 +1,92 @@
+"""Where a task instance stands: which campaign, tranche, slice, and the plan that its dag_run began with."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from include.campaign.naming import submission_tag
+from prodsys_operators.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from airflow.sdk import Context
+
+    from include.bookkeeping.ledger import Ledger
+    from include.bookkeeping.records import OutputRecord, Slice
+    from include.campaign.plan import CampaignPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What an operator works on."""
+
+    settings: Settings
+    ledger: Ledger
+    plan: CampaignPlan
+    """As pinned when the dag_run reserved its slices."""
+    slice: Slice
+
+    def tag(self, stage: str) -> str:
+        """Return the tag of this slice's first submission of `stage`."""
+        return submission_tag(
+            dag_id=self.plan.dag_id, tranche=self.slice.tranche, run=self.slice.run, stage=stage
+        )
+
+    def accepted(self, stage: str, *, output: str | None = None, removed: bool = False) -> list[OutputRecord]:
+        """Return a stage's accepted outputs in this slice; with `removed`, also those since removed."""
+        return self.ledger.accepted_outputs(
+            experiment=self.plan.experiment, run=self.slice.run, stage=stage, name=output, removed=removed
+        )
+
+
+def tranche_of(context: Mapping[str, Any]) -> str:
+    """Return the dag_run's key in the ledger.
+
+    The logical date of a scheduled or backfilled dag_run, so that a backfill finds what its interval has;
+    else the dag_run's id.
+    """
+    dag_run = context["dag_run"]
+    if dag_run.run_type in ("scheduled", "backfill") and dag_run.logical_date is not None:
+        return str(dag_run.logical_date.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    return str(dag_run.run_id)
+
+
+@contextmanager
+def open_ledger() -> Iterator[tuple[Settings, Ledger]]:
+    """Open the deployment's ledger for the length of one task."""
+    deployment = settings()
+    ledger = deployment.open_ledger()
+    try:
+        yield deployment, ledger
+    finally:
+        ledger.close()
+
+
+class SliceOperator(BaseOperator):
+    """Base of the operators that work on one slice; `slice_item` is what `reserve` made for it."""
+
+    template_fields: Sequence[str] = ("slice_item",)
+    ui_fgcolor = "#0b1f33"
+
+    def __init__(self, *, slice_item: Any, stage: str = "", **kwargs: Any) -> None:
+        kwargs.setdefault("map_index_template", "run {{ task.slice_item['run'] }}")
+        super().__init__(**kwargs)
+        self.slice_item = slice_item
+        self.stage = stage
+
+    @contextmanager
+    def scope(self, context: Context) -> Iterator[Scope]:
+        """Open the ledger and find the plan and the slice."""
+        with open_ledger() as (deployment, ledger):
+            dag_id, tranche = context["dag_run"].dag_id, tranche_of(context)
+            yield Scope(
+                settings=deployment,
+                ledger=ledger,
+                plan=ledger.plan_of(dag_id, tranche),
+                slice=ledger.slice_of(dag_id, tranche, int(self.slice_item["index"])),
+            )

@@ -1,0 +1,88 @@
+"""Where this deployment keeps things: the `[prodsys]` section of airflow.cfg, read once and late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.configuration import conf
+
+from include.errors import ProdsysError
+
+if TYPE_CHECKING:
+    from include.batch.pool import Submitter
+    from include.batch.pool_process import PoolProcess
+    from include.bookkeeping.ledger import Ledger
+
+SECTION = "prodsys"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One deployment's settings; each is the option of the same name, documented in airflow.cfg.template."""
+
+    ledger: str
+    """SQLAlchemy URL of the bookkeeping database."""
+    specs: str
+    """Folder of campaign specs."""
+    area: str
+    """What {area} in a spec's storage paths stands for."""
+    work_dir: str
+    """Folder that holds what each submission sent."""
+    jobsub_submit: str = "jobsub_submit"
+    """Program that submits; found on PATH."""
+    poll_interval: float = 10.0
+    """Seconds between two polls of a schedd."""
+    submit_timeout: float = 600.0
+    """Seconds after which jobsub_submit is killed and its end called ambiguous."""
+    submit_grace: float = 60.0
+    """Seconds for which the tag of an ambiguous submission is searched before asking a person."""
+
+    def open_ledger(self) -> Ledger:
+        """Open the ledger; LedgerError if it is not at this version's schema."""
+        from include.bookkeeping.ledger import Ledger
+
+        return Ledger(self.ledger)
+
+    def open_pool(self) -> PoolProcess:
+        """Return the HTCondor pool that this machine is configured for, asked with a time limit."""
+        from include.batch.pool_process import PoolProcess
+
+        return PoolProcess()
+
+    def open_submitter(self) -> Submitter:
+        """Return what submits."""
+        from include.batch.jobsub import JobsubSubmitter
+
+        return JobsubSubmitter(program=self.jobsub_submit)
+
+
+@cache
+def settings() -> Settings:
+    """Read the `[prodsys]` section; ProdsysError names the option that is missing or wrong."""
+    values: dict[str, Any] = {}
+    for field in fields(Settings):
+        text = conf.get(SECTION, field.name, fallback=None)
+        if text is None:
+            continue
+        values[field.name] = _seconds(field.name, text) if field.type == "float" else text
+    missing = [name for name in ("ledger", "specs", "area", "work_dir") if not values.get(name)]
+    if missing:
+        raise ProdsysError(
+            f"airflow.cfg, section [{SECTION}]: {', '.join(missing)} not set; see airflow.cfg.template"
+        )
+    return Settings(**values)
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ProdsysError(f"airflow.cfg, section [{SECTION}]: {name} = {text!r} is not a number") from error
+
+
+def spec_path(spec_file: str | Path) -> Path:
+    """Return the absolute path of a spec given relative to the folder of specs."""
+    return Path(settings().specs) / spec_file

@@ -1,0 +1,80 @@
+"""Deployments for the tests: a real pool, a real Airflow, and the ledger in SQLite or Postgres."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from embedded.airflow_api import AirflowApi
+from embedded.deployment import CHECKOUT, Deployment
+from include.bookkeeping.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEST_SPECS = Path(__file__).parent / "specs"
+BROKEN = "version: 1\ndescription: broken on purpose\nstagse: {}\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A running deployment with its API and its ledger."""
+
+    deployment: Deployment
+    api: AirflowApi
+    ledger: Ledger
+
+
+def make_specs(folder: Path) -> Path:
+    """Collect the specs that the tests run, and one broken one, in a folder of their own."""
+    shutil.copytree(CHECKOUT / "campaign_specs" / "demo", folder / "demo")
+    shutil.copytree(TEST_SPECS / "faulty", folder / "faulty")
+    (folder / "broken").mkdir()
+    (folder / "broken" / "typo.yaml").write_text(BROKEN, encoding="utf-8")
+    return folder
+
+
+def run_site(state: Path, *, ledger: str = "", metadata: str = "") -> Iterator[Site]:
+    """Start a deployment, yield it, stop it."""
+    deployment = Deployment(
+        state=state,
+        specs=make_specs(state / "specs"),
+        ledger=ledger,
+        metadata=metadata,
+        extra_environment={"AIRFLOW__PRODSYS__POLL_INTERVAL": "1"},
+    )
+    try:
+        deployment.start()
+        ledger_handle = Ledger(deployment.ledger_url)
+        yield Site(deployment=deployment, api=AirflowApi(deployment), ledger=ledger_handle)
+        ledger_handle.close()
+    finally:
+        deployment.stop()
+
+
+@pytest.fixture(scope="session")
+def sqlite_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A deployment as `make demo` makes it, in a folder with a space in its name."""
+    yield from run_site(tmp_path_factory.mktemp("a site with spaces") / "state")
+
+
+def make_database(server: str, name: str, driver: str) -> str:
+    """Create a database, and return its URL for `driver`."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return server.replace("/postgres?", f"/{name}?").replace("postgresql:", f"postgresql+{driver}:")
+
+
+@pytest.fixture(scope="session")
+def postgres_site(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[Site]:
+    """A deployment whose ledger and Airflow database are in Postgres."""
+    yield from run_site(
+        tmp_path_factory.mktemp("postgres-site") / "state",
+        ledger=make_database(postgres_server, "ledger", "psycopg"),
+        metadata=make_database(postgres_server, "airflow", "psycopg2"),
+    )

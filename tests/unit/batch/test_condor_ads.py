@@ -1,0 +1,84 @@
+"""Ads as records."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from include.batch.condor_ads import job_ad, of_clusters, of_tag, one_a_job
+from include.campaign.states import JobStatus
+
+BASE: dict[str, Any] = {"ClusterId": 7, "ProcId": 1, "JobStatus": 4}
+
+
+@pytest.mark.parametrize(
+    ("ad", "code", "sign"),
+    [
+        ({"ExitBySignal": False, "ExitCode": 3}, 3, None),
+        ({"ExitBySignal": False, "ExitCode": 0, "ExitSignal": 9}, 0, None),
+        ({"ExitBySignal": True, "ExitSignal": 11, "ExitCode": 0}, None, 11),
+        ({"ExitStatus": 0}, None, None),
+        ({"JobStatus": 1, "ExitBySignal": False, "ExitCode": 1}, None, None),
+        ({"JobStatus": 5, "ExitBySignal": True, "ExitSignal": 9}, None, None),
+        ({"JobStatus": 3, "ExitBySignal": False, "ExitCode": 0}, None, None),
+    ],
+)
+def test_exit(ad: dict[str, Any], code: int | None, sign: int | None) -> None:
+    record = job_ad("ap1", BASE | ad)
+    assert (record.exit_code, record.exit_signal) == (code, sign)
+
+
+def test_nearly_empty_and_odd_ads() -> None:
+    record = job_ad(
+        "ap1", {"ClusterId": 7, "ProcId": 0, "JobStatus": 99, "ExitCode": "x", "CompletionDate": 0}
+    )
+    assert record.status is JobStatus.UNKNOWN
+    assert record.exit_code is record.ended_at is record.cpu_s is record.host is None
+    assert record.job_id == "7.0@ap1"
+
+
+def test_times_and_cpu() -> None:
+    ad = {
+        "JobStatus": 3,
+        "EnteredCurrentStatus": 50,
+        "CompletionDate": 0,
+        "RemoteUserCpu": 1.5,
+        "RemoteSysCpu": 0.5,
+    }
+    record = job_ad("ap1", BASE | ad)
+    assert (record.ended_at, record.cpu_s) == (50, 2.0)
+
+
+def test_tags_are_quoted() -> None:
+    assert of_tag('a"b\\c\n') == 'ProdsysTag =?= "a\\"b\\\\c\\n"'
+
+
+def test_cluster_constraints() -> None:
+    assert of_clusters([3, 1, 3]) == "ClusterId == 1 || ClusterId == 3"
+    assert of_clusters(range(10, 1010)) == "ClusterId >= 10 && ClusterId <= 1009"
+    assert of_clusters([]) == "false"
+
+
+def test_one_ad_a_job_and_a_roll_back_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    def row(process: int, ended: int, status: int = 4, code: int = 0) -> Any:
+        ad = {
+            "ProcId": process,
+            "CompletionDate": ended,
+            "JobStatus": status,
+            "ExitCode": code,
+            "ExitBySignal": False,
+        }
+        return job_ad("ap1", BASE | ad)
+
+    queue = [row(2, 0, status=2)]
+    history = [row(1, 20, code=1), row(1, 10), row(0, 5), row(2, 30)]
+    with caplog.at_level(logging.WARNING):
+        ads = one_a_job(queue, history)
+    assert [(ad.process, ad.ended_at, ad.status) for ad in ads] == [
+        (0, 5, JobStatus.COMPLETED),
+        (1, 20, JobStatus.COMPLETED),
+        (2, None, JobStatus.RUNNING),
+    ]
+    assert "7.1@ap1, 7.2@ap1" in caplog.text

@@ -1,0 +1,254 @@
+"""One watcher for many waits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from include.batch.fake import FACTORY, FakePool
+from include.batch.pool import ClusterCounts
+from include.batch.watcher import ScheddWatcher, backoff_s, settled, watcher_for
+from include.campaign.states import JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+AP1 = "ap1@fake"
+DONE = JobStatus.COMPLETED
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> FakePool:
+    return FakePool(str(tmp_path / "pool.json"))
+
+
+def watch(fake: FakePool, **more: object) -> ScheddWatcher:
+    return ScheddWatcher(AP1, fake, 0.02, **more)  # type: ignore[arg-type]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return once the condition holds."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  # the watcher tells nobody but its waits
+            await asyncio.sleep(0.005)
+
+
+async def polls(watcher: ScheddWatcher, more: int) -> None:
+    """Return once `more` polls have been made."""
+    target = watcher.polls + more
+    await until(lambda: watcher.polls >= target)
+
+
+@pytest.mark.parametrize(
+    ("counts", "over"),
+    [
+        ({"completed": 4}, True),
+        ({"completed": 2, "removed": 2}, True),
+        ({"completed": 3, "idle": 1}, False),
+        ({"completed": 3, "running": 1}, False),
+        ({"completed": 3, "held": 1, "held_shortest_s": 59, "held_longest_s": 500}, False),
+        ({"completed": 2, "held": 2, "held_shortest_s": 60, "held_longest_s": 500}, True),
+        ({"completed": 3, "unknown": 1}, False),
+    ],
+)
+def test_settled(counts: dict[str, int], over: bool) -> None:
+    assert (
+        settled(ClusterCounts(total=4, **counts), hold_limit_s=60, unknown_s=29, unknown_limit_s=30) is over
+    )
+
+
+def test_settled_after_the_unknown_limit() -> None:
+    assert settled(ClusterCounts(total=1, unknown=1), hold_limit_s=60, unknown_s=30, unknown_limit_s=30)
+
+
+def test_backoff_grows_to_a_minute() -> None:
+    pauses = [backoff_s(n, interval_s=5, draw=0.5) for n in range(1, 8)]
+    assert pauses == [5, 10, 20, 40, 60, 60, 60]
+    assert backoff_s(500, interval_s=5, draw=1.0) == 60
+    assert backoff_s(1, interval_s=5, draw=0.0) == 4
+
+
+def test_completed_and_removed_resolve(fake: FakePool) -> None:
+    async def scenario() -> None:
+        first, second = fake.submit(AP1, "a", 2), fake.submit(AP1, "b", 1)
+        watcher = watch(fake)
+        waits = [
+            asyncio.create_task(watcher.wait_for(cluster, jobs, hold_limit_s=60, unknown_limit_s=60))
+            for cluster, jobs in ((first, 2), (second, 1))
+        ]
+        await polls(watcher, 2)
+        assert not any(wait.done() for wait in waits)
+        fake.set_status(AP1, first, DONE, processes=[0])
+        fake.set_status(AP1, second, JobStatus.REMOVED)
+        assert (await waits[1]).removed == 1
+        assert not waits[0].done()
+        fake.set_status(AP1, first, DONE)
+        assert (await waits[0]).completed == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_thousand_waits_share_each_query(fake: FakePool) -> None:
+    async def scenario() -> None:
+        clusters = [fake.submit(AP1, str(n), 1) for n in range(50)]
+        watcher = watch(fake)
+        waits = [
+            asyncio.create_task(watcher.wait_for(clusters[n % 50], 1, hold_limit_s=60, unknown_limit_s=60))
+            for n in range(1000)
+        ]
+        await polls(watcher, 3)
+        for cluster in clusters:
+            fake.set_status(AP1, cluster, DONE)
+        await asyncio.gather(*waits)
+        queries = fake.calls()
+        assert len(queries) == watcher.polls < 100
+        assert set(queries) <= {f"counts {n}" for n in range(51)}
+        assert "counts 50" in queries
+
+    asyncio.run(scenario())
+
+
+def test_held_resolves_after_its_limit_and_not_before(fake: FakePool) -> None:
+    async def scenario() -> None:
+        now = time.time()
+        clock = [now]
+        cluster = fake.submit(AP1, "a", 2)
+        fake.set_status(AP1, cluster, DONE, processes=[0])
+        fake.set_status(AP1, cluster, JobStatus.HELD, processes=[1], since=now)
+        watcher = watch(fake, clock=lambda: clock[0])
+        wait = asyncio.create_task(watcher.wait_for(cluster, 2, hold_limit_s=600, unknown_limit_s=60))
+        clock[0] = now + 599
+        await polls(watcher, 2)
+        assert not wait.done()
+        clock[0] = now + 601
+        assert (await wait).held == 1
+
+    asyncio.run(scenario())
+
+
+def test_unknown_resolves_only_after_answers_for_its_whole_limit(fake: FakePool) -> None:
+    async def scenario() -> None:
+        clock = [1000.0]
+        cluster = fake.submit(AP1, "a", 2)
+        fake.set_status(AP1, cluster, JobStatus.UNKNOWN)
+        watcher = watch(fake, clock=lambda: clock[0])
+        wait = asyncio.create_task(watcher.wait_for(cluster, 2, hold_limit_s=60, unknown_limit_s=300))
+        await polls(watcher, 2)
+        fake.set_status(AP1, cluster, DONE, processes=[0])
+        clock[0] += 299
+        await polls(watcher, 2)
+        clock[0] += 299
+        await polls(watcher, 2)
+        assert not wait.done(), "one of the jobs was found again, so the limit began anew"
+        fake.set_schedd(AP1, up=False)
+        await until(lambda: watcher.failures)
+        clock[0] += 10_000
+        fake.set_schedd(AP1, up=True)
+        await until(lambda: not watcher.failures)
+        await polls(watcher, 2)
+        assert not wait.done(), "a silent schedd proves nothing about its jobs"
+        clock[0] += 301
+        assert (await wait).unknown == 1
+
+    asyncio.run(scenario())
+
+
+def test_unreachable_is_said_once_and_waited_out(fake: FakePool, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        cluster = fake.submit(AP1, "a", 1)
+        fake.set_status(AP1, cluster, DONE)
+        fake.set_schedd(AP1, up=False)
+        watcher = watch(fake)
+        wait = asyncio.create_task(watcher.wait_for(cluster, 1, hold_limit_s=60, unknown_limit_s=0))
+        await polls(watcher, 4)
+        assert not wait.done()
+        fake.set_schedd(AP1, up=True)
+        assert (await wait).completed == 1
+
+    with caplog.at_level(logging.INFO, logger="include.batch.watcher"):
+        asyncio.run(scenario())
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "no answer; 1 waits go on" in caplog.messages[0]
+
+
+def test_cancelled_waits_unsubscribe_and_the_loop_ends(fake: FakePool) -> None:
+    closed: list[bool] = []
+
+    async def scenario() -> None:
+        clusters = [fake.submit(AP1, str(n), 1) for n in range(2)]
+        watcher = watch(fake, close=lambda: closed.append(True))
+        waits = [
+            asyncio.create_task(watcher.wait_for(cluster, 1, hold_limit_s=60, unknown_limit_s=60))
+            for cluster in clusters
+        ]
+        await polls(watcher, 2)
+        waits[0].cancel()
+        await asyncio.wait([waits[0]])
+        await polls(watcher, 2)
+        assert fake.calls()[-1] == "counts 1"
+        waits[1].cancel()
+        await asyncio.wait([waits[1]])
+        loop = watcher._loop
+        assert loop is not None
+        await asyncio.wait([loop], timeout=10)
+        assert loop.done()
+        assert closed == [True]
+        again = asyncio.create_task(watcher.wait_for(clusters[0], 1, hold_limit_s=60, unknown_limit_s=60))
+        fake.set_status(AP1, clusters[0], DONE)
+        assert (await again).completed == 1
+
+    asyncio.run(scenario())
+
+
+def test_on_poll_sees_every_answer_and_may_fail(fake: FakePool) -> None:
+    seen: list[tuple[str, Mapping[int, ClusterCounts], float]] = []
+
+    def on_poll(schedd: str, counts: Mapping[int, ClusterCounts], at: float) -> None:
+        seen.append((schedd, counts, at))
+        raise OSError("the ledger's disk is full")
+
+    async def scenario() -> None:
+        cluster = fake.submit(AP1, "a", 2)
+        watcher = watch(fake, on_poll=on_poll, clock=lambda: 5.0)
+        wait = asyncio.create_task(watcher.wait_for(cluster, 2, hold_limit_s=60, unknown_limit_s=60))
+        await polls(watcher, 2)
+        fake.set_status(AP1, cluster, DONE)
+        await wait
+        assert seen[0] == (AP1, {cluster: ClusterCounts(total=2, idle=2)}, 5.0)
+        assert seen[-1][1][cluster].completed == 2
+
+    asyncio.run(scenario())
+
+
+def test_defect_ends_the_waits(fake: FakePool, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        (tmp_path / "pool.json").write_text("{}")
+        with pytest.raises(KeyError):
+            await watch(fake).wait_for(1, 1, hold_limit_s=60, unknown_limit_s=60)
+
+    asyncio.run(scenario())
+
+
+def test_watcher_for_is_one_a_schedd_and_asks_another_process(fake: FakePool, tmp_path: Path) -> None:
+    async def scenario() -> ScheddWatcher:
+        arguments = {"path": str(tmp_path / "pool.json")}
+        watcher = watcher_for(AP1, interval_s=0.02, factory=FACTORY, arguments=arguments)
+        assert watcher_for(AP1, interval_s=9, factory=FACTORY) is watcher
+        assert watcher_for("ap2@fake", interval_s=9, factory=FACTORY) is not watcher
+        cluster = fake.submit(AP1, "a", 1)
+        wait = asyncio.create_task(watcher.wait_for(cluster, 1, hold_limit_s=60, unknown_limit_s=60))
+        await polls(watcher, 2)
+        fake.set_status(AP1, cluster, DONE)
+        assert (await wait).completed == 1
+        loop = watcher._loop
+        assert loop is not None
+        await asyncio.wait([loop], timeout=10)
+        return watcher
+
+    first = asyncio.run(scenario())
+    assert asyncio.run(scenario()) is not first, "an event loop of its own has a watcher of its own"

@@ -1,0 +1,115 @@
+"""URLs, SQLite files that cannot be used, and importing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from include.bookkeeping import schema
+from include.bookkeeping.ledger import Ledger
+from include.errors import LedgerError
+from tests.ledger_records import NOW, TRANCHE, campaign_plan
+from tests.postgres import as_ordinary_user
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("ledger.db", "'ledger.db' is not a database URL: use sqlite:////absolute/path"),
+        ("", "is not a database URL"),
+        ("mysql://localhost/x", "the ledger cannot live in mysql: use sqlite"),
+    ],
+)
+def test_urls_that_are_no_ledger(url, message):
+    with pytest.raises(LedgerError, match=re.escape(message)):
+        Ledger(url)
+
+
+def test_a_missing_file_is_named_and_not_created(tmp_path):
+    path = tmp_path / "none.db"
+    for act in (lambda ledger: ledger.tranches("demo.z"), lambda ledger: ledger.current_revision()):
+        with (
+            Ledger(f"sqlite:///{path}") as ledger,
+            pytest.raises(LedgerError, match="prodsys ledger upgrade") as caught,
+        ):
+            act(ledger)
+        assert str(path) in str(caught.value)
+    assert not path.exists()
+
+
+def test_a_path_with_spaces_and_a_folder_that_is_not_there_yet(tmp_path):
+    path = tmp_path / "with a space" / "and % sign" / "ledger 1.db"
+    with Ledger(f"sqlite:///{path}") as ledger:
+        assert ledger.upgrade() == schema.HEAD
+        assert (
+            ledger.reserve(campaign_plan(), tranche=TRANCHE, dag_run_id="r", slices=1, now=NOW)[0].run == 1000
+        )
+    assert path.stat().st_size > 0
+
+
+def test_a_read_only_file_is_named(tmp_path):
+    path = tmp_path / "ledger.db"
+    with Ledger(f"sqlite:///{path}") as ledger:
+        ledger.upgrade()
+    path.chmod(0o444)
+    tmp_path.chmod(0o555)
+    script = (
+        "import sys\nfrom include.bookkeeping.ledger import Ledger\nfrom include.errors import LedgerError\n"
+        "from tests.ledger_records import campaign_plan\n"
+        "try:\n    Ledger(sys.argv[1]).reserve(campaign_plan(), tranche='t', dag_run_id='r',"
+        " slices=1, now=1.0)\n"
+        "except LedgerError as error:\n    print(error)\nelse:\n    print('written')\n"
+    )
+    command = [*as_ordinary_user(), sys.executable, "-c", script, f"sqlite:///{path}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    finally:
+        tmp_path.chmod(0o755)
+    assert str(path) in done.stdout
+    assert "readonly" in done.stdout
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("these are notes\n" * 100)
+    with Ledger(f"sqlite:///{path}") as ledger, pytest.raises(LedgerError, match=r"notes\.txt") as caught:
+        ledger.upgrade()
+    assert "not a database" in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_named_without_the_password():
+    with (
+        Ledger("postgresql://someone:secret@127.0.0.1:1/ledger") as ledger,
+        pytest.raises(LedgerError) as caught,
+    ):
+        ledger.current_revision()
+    assert "someone:***@127.0.0.1:1/ledger" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("module", ["include.bookkeeping.records", "include.bookkeeping.commands"])
+def test_what_is_imported_while_parsing_does_not_load_sqlalchemy(module):
+    script = (
+        f"import sys, {module}\nprint([m for m in ('sqlalchemy', 'alembic', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_opening_a_ledger_does_not_load_alembic(tmp_path):
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with Ledger(url) as ledger:
+        ledger.upgrade()
+    script = (
+        "import sys\nfrom include.bookkeeping.ledger import Ledger\nLedger(sys.argv[1]).tranches('demo.z')\n"
+        "print([m for m in ('alembic', 'pandas') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", script, url]
+    assert (
+        subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip() == "[]"
+    )
