@@ -25,7 +25,9 @@ def fill(ledger: Ledger, jobs: int, clusters: int) -> None:
     plan = records.campaign_plan(runs=(1000, 1000 + clusters), subruns=jobs)
     ledger.reserve(plan, tranche=records.TRANCHE, dag_run_id="r", slices=clusters, now=records.NOW)
     ranges = [(n, n) for n in range(jobs)]
-    steps: dict[str, float] = dict.fromkeys(("intend", "record_jobs", "record_jobs again", "outputs", "settle"), 0.0)
+    steps: dict[str, float] = dict.fromkeys(
+        ("intend", "record_jobs", "record_jobs again", "outputs", "settle"), 0.0
+    )
 
     def step(name: str, started: float) -> None:
         steps[name] += time.perf_counter() - started

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
@@ -27,6 +27,14 @@ class AirflowApi:
             timeout=60,
             transport=httpx.HTTPTransport(retries=3),
         )
+
+    def __enter__(self) -> Self:
+        """Return the client; its connections end with the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def get(self, path: str, **params: Any) -> dict[str, Any]:
         """Return the JSON of a GET."""
@@ -89,10 +97,7 @@ class AirflowApi:
             map_index=map_index,
             full_content=True,
         )
-        content = page["content"]
-        return "\n".join(
-            str(item.get("event", item)) if isinstance(item, dict) else str(item) for item in content
-        )
+        return "\n".join(_line(item) for item in page["content"])
 
     def clear(self, dag_id: str, run_id: str, task_ids: list[str]) -> None:
         """Clear tasks of a dag_run, as an operator does in the UI."""
@@ -107,3 +112,11 @@ class AirflowApi:
             },
         )
         answer.raise_for_status()
+
+
+def _line(item: Any) -> str:
+    """Return one entry of a task log as text, its exception included."""
+    if not isinstance(item, dict):
+        return str(item)
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in item.get("error_detail") or []]
+    return "\n".join([str(item.get("event", item)), *errors])

@@ -37,11 +37,7 @@ def up(*, state: StateOption = STATE) -> None:
     """Start the embedded pool and Airflow (`airflow standalone`), and leave them running."""
     console, deployment = _open(state)
     _do(deployment.start)
-    console.print(
-        f"UI        {deployment.url}   (user admin, password {deployment.password})", highlight=False
-    )
-    console.print(f"log       {deployment.log_file}", highlight=False)
-    console.print("stop it   make down", highlight=False)
+    console.print(_where(deployment), highlight=False)
 
 
 def down(*, state: StateOption = STATE) -> None:
@@ -73,13 +69,18 @@ def demo(
         console.print(f"job logs  {deployment.area}/logs", highlight=False)
         console.print(f"ledger    {deployment.ledger_url}", highlight=False)
         if keep:
-            console.print(
-                f"UI        {deployment.url}   (user admin, password {deployment.password}); stop it with: make down",
-                highlight=False,
-            )
+            console.print(_where(deployment), highlight=False)
     finally:
         if not keep:
             _do(deployment.stop)
+
+
+def _where(deployment: Deployment) -> str:
+    return (
+        f"UI        {deployment.url}   (user admin, password {deployment.password})\n"
+        f"log       {deployment.log_file}\n"
+        "stop it   make down"
+    )
 
 
 def _open(state: Path) -> tuple[Console, Deployment]:

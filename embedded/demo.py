@@ -23,14 +23,11 @@ def run_demo(deployment: Deployment, *, dag_id: str, limit_s: float, console: Co
 
     Raises ProdsysError with the failed tasks and their last log lines if it does not end well.
     """
-    api = AirflowApi(deployment)
-    api.wait_for_dag(dag_id, limit_s=120)
-    run_id = api.trigger(dag_id)
-    console.print(
-        f"[bold]{dag_id}[/] started as {run_id}; watch it at {deployment.url}/dags/{dag_id}/runs/{run_id}"
-    )
-    ledger = Ledger(deployment.ledger_url)
-    try:
+    with AirflowApi(deployment) as api, Ledger(deployment.ledger_url) as ledger:
+        api.wait_for_dag(dag_id, limit_s=120)
+        run_id = api.trigger(dag_id)
+        page = f"{deployment.url}/dags/{dag_id}/runs/{run_id}"
+        console.print(f"{dag_id} started as {run_id}; watch it at {page}", highlight=False)
         seen: dict[str, int] = {}
         began = time.monotonic()
         state = api.follow(
@@ -49,10 +46,8 @@ def run_demo(deployment: Deployment, *, dag_id: str, limit_s: float, console: Co
             if stage.is_merge
             for output in ledger.accepted_outputs(experiment=plan.experiment, run=item.run, stage=stage.name)
         ]
-        _verify(merged, console)
-        return merged
-    finally:
-        ledger.close()
+    verify(merged, console)
+    return merged
 
 
 def _say_progress(
@@ -83,32 +78,27 @@ def failures(api: AirflowApi, dag_id: str, run_id: str) -> str:
     return "\n".join(lines)
 
 
-def _verify(outputs: list[OutputRecord], console: Console) -> None:
+def verify(outputs: list[OutputRecord], console: Console) -> None:
     """Open every merged file once more, apart from the campaign's own check."""
     import uproot
 
     if not outputs:
         raise ProdsysError("the campaign ended well but has no merged file in the ledger")
-    table = Table("merged file", "run", "subruns", "entries", "MB", title="What the campaign made")
+    table = Table("run", "subruns", "entries", "MB", title="What the campaign made, opened and verified")
+    paths = []
     for output in outputs:
         with uproot.open(output.path) as file:
-            trees = [file[key] for key in file.keys(cycle=False) if hasattr(file[key], "num_entries")]
+            trees = [file[name] for name, kind in file.classnames(cycle=False).items() if kind == "TTree"]
             columns = trees[0].arrays(["run", "subrun"], library="np")
             entries = int(trees[0].num_entries)
-        subruns, expected = (
-            sorted(set(columns["subrun"].tolist())),
-            [*range(output.first_subrun, output.last_subrun + 1)],
-        )
+        subruns = sorted(set(columns["subrun"].tolist()))
+        expected = [*range(output.first_subrun, output.last_subrun + 1)]
         in_order = bool((columns["subrun"][1:] >= columns["subrun"][:-1]).all())
         if subruns != expected or not in_order or set(columns["run"].tolist()) != {output.run}:
-            raise ProdsysError(
-                f"{output.path}: run {output.run} subruns {subruns}, expected {expected} in order"
-            )
-        table.add_row(
-            output.path,
-            str(output.run),
-            f"{output.first_subrun}..{output.last_subrun}",
-            str(entries),
-            f"{output.size / 1e6:.2f}",
-        )
+            raise ProdsysError(f"{output.path}: run {output.run} subruns {subruns}, not {expected} in order")
+        span = f"{output.first_subrun}..{output.last_subrun}"
+        table.add_row(str(output.run), span, str(entries), f"{output.size / 1e6:.2f}")
+        paths.append(output.path)
     console.print(table)
+    for path in paths:
+        console.print(path, highlight=False, markup=False)

@@ -30,6 +30,9 @@ START_LIMIT_S = 180.0
 STOP_LIMIT_S = 20.0
 USER = "admin"
 
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""Airflows started by this process, so that their end can be collected."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
@@ -220,6 +223,7 @@ class Deployment:
                 start_new_session=True,
                 cwd=self.home,
             )
+        _children[process.pid] = process
         self._pid_file.write_text(str(process.pid), encoding="utf-8")
         (self.state / "airflow.json").write_text(json.dumps({"url": url}), encoding="utf-8")
         self._wait_until_healthy(process, url)
@@ -277,9 +281,10 @@ def _stop_group(leader: int) -> None:
             os.killpg(leader, kind)
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(leader, os.WNOHANG)
+            if leader in _children:
+                _children[leader].poll()
             if not _group_alive(leader):
+                _children.pop(leader, None)
                 return
             time.sleep(0.1)
     raise ProdsysError(f"process group {leader} is still there; look at it with: ps -g {leader}")

@@ -29,7 +29,8 @@ STUBS = Path(__file__).resolve().parent / "bin"
 """The folder with jobsub_submit and its fellows."""
 
 # "$1" and "$2" are passwd and group files, the rest is the command. Root may not own jobs, so a user
-# namespace shows root as an ordinary account: HTCondor thinks it is that account, and its jobs can use what is root's.
+# namespace shows root as an ordinary account: HTCondor thinks it is that account, and its jobs can use what
+# is root's.
 _AS_ROOT = """\
 mount --bind "$1" /etc/passwd && mount --bind "$2" /etc/group || exit
 shift 2

@@ -1,4 +1,4 @@
-"""The command `prodsys`. Exit codes: 0 good, 1 something is wrong with what was asked about, 2 wrong usage."""
+"""The command `prodsys`. Exit codes: 0 good, 1 something is wrong, 2 wrong usage."""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ class SpecErrors(SpecError):
 
     def __init__(self, errors: tuple[SpecError, ...]) -> None:
         first = errors[0]
-        super().__init__(first.message, file=first.file, line=first.line, column=first.column, hint=first.hint)
+        super().__init__(
+            first.message, file=first.file, line=first.line, column=first.column, hint=first.hint
+        )
         self.errors = errors
         self.args = ("\n".join(str(error) for error in errors),)
 

@@ -39,9 +39,9 @@ def intend(url: str, who: str) -> None:
 
 
 def settle(url: str, start: str) -> None:
-    """Record an output of each of 40 subruns and have it accepted, one by one; outputs carry `start`."""
+    """Record an output of each of 15 subruns and have it accepted, one by one; outputs carry `start`."""
     with Ledger(url) as ledger:
-        for subrun in range(40):
+        for subrun in range(15):
             records.accept(ledger, records.tag_of("gen"), [records.output("gen", subrun, start=int(start))])
 
 

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import htcondor2  # noqa: TID253  # nothing on the parse path imports this module
 
-from include.batch.condor_ads import AD_PROJECTION, job_ad, of_clusters, of_tag, one_a_job, status_of
+from include.batch.condor_ads import (
+    AD_PROJECTION,
+    FEW_CLUSTERS,
+    job_ad,
+    of_clusters,
+    of_tag,
+    one_a_job,
+    status_of,
+)
 from include.batch.pool import ClusterCounts, ClusterId, JobAd
 from include.campaign.states import JobStatus
 from include.errors import PoolError, ScheddUnreachable
@@ -137,14 +145,15 @@ class CondorPool:
 
     def remove(self, schedd: str, clusters: Collection[int], *, reason: str) -> None:
         """Remove the clusters' jobs that are still queued; PoolError if the schedd denies it."""
-        constraint = " || ".join(f"ClusterId == {number}" for number in sorted(set(clusters)))
-        if not constraint:
-            return
-        answer = self._ask(
-            schedd,
-            f"remove {constraint}",
-            lambda handle: handle.act(htcondor2.JobAction.Remove, constraint, reason),
-        )
+        numbers = sorted(set(clusters))
+        for first in range(0, len(numbers), FEW_CLUSTERS):
+            self._remove(schedd, of_clusters(numbers[first : first + FEW_CLUSTERS]), reason)
+
+    def _remove(self, schedd: str, constraint: str, reason: str) -> None:
+        """Remove jobs; a reason that is a plain text would be dropped, the number is RemoveReasonSubCode."""
+        what = f"remove {constraint}"
+        action = htcondor2.JobAction.Remove
+        answer = self._ask(schedd, what, lambda handle: handle.act(action, constraint, (reason, 0)))
         denied = int(answer.get("TotalPermissionDenied", 0)) + int(answer.get("TotalError", 0))
         if denied:
             msg = f"{schedd}: {denied} jobs of {constraint} were not removed. Are they yours?"

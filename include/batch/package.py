@@ -72,7 +72,7 @@ def job_document(
         "script": PurePosixPath(stage.script).name if stage.script else None,
         "arguments": list(stage.arguments),
         "environment": dict(stage.environment),
-        "events": next((output.events for output in stage.outputs if output.events is not None), None),
+        "events": stage.events,
         "units": [_unit(unit) for unit in units],
         "outputs": [
             {"name": output.name, "file_name": output.file_name, "tree": output.tree, "events": output.events}

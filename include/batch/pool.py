@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from include.campaign.states import JobStatus
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    from include.campaign.states import JobStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -92,14 +92,15 @@ class _Counts:
     """Counts over some slices; one query of a kind, however many stages there are."""
 
     def __init__(self, connection: Connection, mine: sa.ColumnElement[bool]) -> None:
-        self._expected = connection.scalar(sa.select(sa.func.sum(slices.c.subruns)).where(mine)) or 0
+        # Postgres sums integers to a decimal.
+        self._expected = int(connection.scalar(sa.select(sa.func.sum(slices.c.subruns)).where(mine)) or 0)
         per_subrun = _accepted_per_subrun(mine)
         # (stage, outputs accepted for the same subruns) → subruns
         self._accepted = {
             (row.stage, row.kinds): int(row.subruns) for row in connection.execute(_summed(per_subrun))
         }
         self._duplicates = {row.stage: row.files for row in connection.execute(_duplicates(mine))}
-        self._failed = _failed(connection, mine, per_subrun)
+        self._failed = _failed(connection, mine)
         self._planned = _planned(connection, mine)
 
     def of(self, stage: StagePlan) -> StageProgress:
@@ -159,10 +160,35 @@ def _duplicates(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
-def _failed(
-    connection: Connection, mine: sa.ColumnElement[bool], per_subrun: sa.Subquery
-) -> dict[tuple[str, int], int]:
-    """Return (stage, outputs accepted all the same) → subruns whose last submission was checked and failed.
+def _failed(connection: Connection, mine: sa.ColumnElement[bool]) -> dict[tuple[str, int], int]:
+    """Return (stage, outputs accepted all the same) → subruns whose last submission was checked and failed."""
+    latest, judged = _latest_units(mine), verdict_table.c
+    failed = sa.exists().where(
+        judged.submission_id == latest.c.submission_id,
+        judged.process == latest.c.process,
+        judged.outcome == Outcome.FAILED,
+    )
+    # A look-up for each failed unit: joined, Postgres may compare all with all before it has statistics.
+    kinds = (
+        sa.select(sa.func.count())
+        .where(
+            outputs.c.experiment == latest.c.experiment,
+            outputs.c.run == latest.c.run,
+            outputs.c.stage == latest.c.stage,
+            outputs.c.first_subrun == latest.c.first_subrun,
+            outputs.c.accepted_at.is_not(None),
+        )
+        .scalar_subquery()
+    )
+    width = (latest.c.last_subrun - latest.c.first_subrun + 1).label("subruns")
+    found = (
+        sa.select(latest.c.stage, width, kinds.label("kinds")).where(latest.c.place == 1, failed).subquery()
+    )
+    return {(row.stage, row.kinds): int(row.subruns) for row in connection.execute(_summed(found))}
+
+
+def _latest_units(mine: sa.ColumnElement[bool]) -> sa.Subquery:
+    """Return every unit; `place` is 1 for the one of the last submission of its subruns.
 
     A refused submission sent no jobs, so it says nothing of its subruns; one that is not checked yet may
     still make them.
@@ -172,40 +198,15 @@ def _failed(
         (sent.dag_id == slices.c.dag_id) & (sent.tranche == slices.c.tranche) & (sent.run == slices.c.run)
     )
     made_by = (sent.run, sent.stage, unit.first_subrun, unit.last_subrun)
-    latest = (
-        sa.select(*made_by, unit.submission_id, unit.process)
-        .add_columns(
-            sa.func.row_number().over(partition_by=made_by, order_by=sent.recovery.desc()).label("place")
-        )
+    place = sa.func.row_number().over(partition_by=made_by, order_by=sent.recovery.desc()).label("place")
+    return (
+        sa.select(slices.c.experiment, *made_by, unit.submission_id, unit.process, place)
         .select_from(slices)
         .join(submissions, in_slice)
         .join(submission_units, unit.submission_id == sent.id)
         .where(mine, sent.state != SubmissionState.REFUSED)
         .subquery()
     )
-    judged = verdict_table.c
-    failed = sa.exists().where(
-        judged.submission_id == latest.c.submission_id,
-        judged.process == latest.c.process,
-        judged.outcome == Outcome.FAILED,
-    )
-    same = (
-        (per_subrun.c.run == latest.c.run)
-        & (per_subrun.c.stage == latest.c.stage)
-        & (per_subrun.c.first_subrun == latest.c.first_subrun)
-    )
-    query = (
-        sa.select(
-            latest.c.stage,
-            per_subrun.c.kinds,
-            sa.func.sum(latest.c.last_subrun - latest.c.first_subrun + 1).label("subruns"),
-        )
-        .select_from(latest)
-        .outerjoin(per_subrun, same)
-        .where(latest.c.place == 1, failed)
-        .group_by(latest.c.stage, per_subrun.c.kinds)
-    )
-    return {(row.stage, row.kinds or 0): int(row.subruns) for row in connection.execute(query)}
 
 
 def _planned(connection: Connection, mine: sa.ColumnElement[bool]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 def submission_tag(*, dag_id: str, tranche: str, run: int, stage: str, recovery: int = 0) -> str:
     """Return the tag that every job of one submission carries in its ad as `ProdsysTag`.
 
-    `tranche` is the dag_run's key in the ledger (see `bookkeeping.records.Tranche`), `run` the slice's run number.
+    `tranche` is the dag_run's key in the ledger (see `bookkeeping.records.Slice`), `run` the slice's run.
     """
     return f"{dag_id}/{tranche}/{run:06d}/{stage}/recovery-{recovery}"
 

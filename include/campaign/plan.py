@@ -165,7 +165,7 @@ class CampaignPlan:
 
 
 def _build(kind: Any, value: Any) -> Any:
-    """Rebuild `value`, made of JSON types, as `kind`: dataclasses, tuples of them, optionals, plain values."""
+    """Rebuild `value`, made of JSON types, as `kind`: a dataclass, a tuple, an optional, a plain value."""
     if value is None:
         return None
     if get_origin(kind) is UnionType or NoneType in get_args(kind):

@@ -130,10 +130,12 @@ def _folders(specs: Path, wanted: list[Path]) -> list[Path]:
     specs = Path(os.path.abspath(specs))  # noqa: PTH100
     folders = []
     for path in wanted or [specs]:
-        inside = path == specs or specs in path.parents
-        folders.append(
-            specs if inside or path in specs.parents else path.parent.parent if path.is_file() else path
-        )
+        if path == specs or specs in path.parents or path in specs.parents:
+            folders.append(specs)
+        elif path.is_file():
+            folders.append(path.parent.parent)
+        else:  # an experiment's folder, or a folder of them
+            folders.append(path.parent if any(path.glob("*.y*ml")) else path)
     return list(dict.fromkeys(folders))
 
 

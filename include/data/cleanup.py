@@ -108,11 +108,11 @@ def clean(
     now and the files stay `removing`: the next call hands them to it again.
     """
     begun = ledger.removing(experiment=plan.experiment, run=run)
-    known = {(output.execution, output.name) for output in begun}
+    known = {output.path for output in begun}
     fresh = [
         output
         for output in ledger.removable(experiment=plan.experiment, run=run, now=now)
-        if (output.execution, output.name) not in known
+        if output.path not in known
     ]
     refused = [
         f"{output.path} is not below the outstage area {plan.outstage}"

@@ -43,8 +43,9 @@ class ReportOperator(BaseOperator):
         short = []
         for row in progress:
             stage = plan.stage(row.stage)
-            # What a stage could make: what its parents made.
+            # What a stage could make: what its parents made. Nothing was asked of it for the rest.
             possible = min([accepted[parent] for parent in stage.parents], default=row.subruns)
+            open_ends = row.unknown - (row.subruns - possible)
             self.log.info(
                 "%-16s %d of %d subruns accepted, %d missing, %d unknown, %d duplicate files",
                 row.stage,
@@ -54,7 +55,7 @@ class ReportOperator(BaseOperator):
                 row.unknown,
                 row.duplicates,
             )
-            if row.accepted < possible * stage.success_threshold or row.unknown or not row.accepted:
+            if row.accepted < possible * stage.success_threshold or open_ends > 0 or not row.accepted:
                 short.append(row.stage)
         if short:
             raise AirflowFailException(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +66,6 @@ class SubmitOperator(SliceOperator):
         )
         submitter = scope.settings.open_submitter()
         self.log.info("%s run %d: %d jobs, tag %s", self.stage, scope.slice.run, request.jobs, tag)
-        self.log.info("command: %s", shlex.join(submitter.command(request)))
         with scope.settings.open_pool() as pool:
             submission = submit_once(
                 ledger_port=scope.ledger,

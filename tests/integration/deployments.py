@@ -50,9 +50,8 @@ def run_site(state: Path, *, ledger: str = "", metadata: str = "") -> Iterator[S
     )
     try:
         deployment.start()
-        ledger_handle = Ledger(deployment.ledger_url)
-        yield Site(deployment=deployment, api=AirflowApi(deployment), ledger=ledger_handle)
-        ledger_handle.close()
+        with AirflowApi(deployment) as api, Ledger(deployment.ledger_url) as opened:
+            yield Site(deployment=deployment, api=api, ledger=opened)
     finally:
         deployment.stop()
 

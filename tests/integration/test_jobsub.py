@@ -221,6 +221,14 @@ def test_max_concurrent_above_the_jobs_is_one_plain_cluster(work: Path) -> None:
     assert wait(lambda: len(history(f"ClusterId == {cluster}", "ProcId")) == 2)
 
 
+def test_the_files_come_by_transfer_where_no_file_system_is_shared(work: Path) -> None:
+    cluster = submit(work, "-N", "2", "--lines", "should_transfer_files = YES")
+    ended = wait(lambda: (ads := history(f"ClusterId == {cluster}", "ExitCode")) and len(ads) == 2 and ads)
+    assert {ad["ExitCode"] for ad in ended} == {0, 1}
+    [out] = (work / "submissions").glob(f"*/job.{cluster}.1.out")
+    assert "hello\n" in out.read_text()
+
+
 def test_a_refused_submission_still_exits_with_0(work: Path) -> None:
     done = jobsub("submit", "-G", "demo", "--lines", "request_cpus = what ever(", f"file://{work}/job.sh")
     assert done.returncode == 0

@@ -89,8 +89,8 @@ def test_processes_that_settle_accept_one_output_a_subrun(ledger, url):
     tag = intend(ledger, "gen")
     race(*(("settle", url, str(n)) for n in range(1, 5)))
     states = [each.state for each in ledger.outputs(tag)]
-    assert states.count(OutputState.ACCEPTED) == 40
-    assert states.count(OutputState.DUPLICATE) == 120
+    assert states.count(OutputState.ACCEPTED) == 15
+    assert states.count(OutputState.DUPLICATE) == 45
 
 
 def test_processes_that_upgrade_at_once_all_succeed(url):

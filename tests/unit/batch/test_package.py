@@ -28,6 +28,7 @@ def stage(**changes: object) -> StagePlan:
         script="/specs/it's a demo/gen.py",
         arguments=("--seed", "{seed}", 'a "b" c\\d'),
         files=("/specs/table.txt",),
+        events=100,
         environment=(("TEXT", 'any "value"; $HOME\n'),),
         resources=ResourcesPlan(memory_mb=500, disk_kb=2048, cpus=1, lifetime_s=600),
         inputs=(

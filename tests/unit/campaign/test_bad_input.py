@@ -177,9 +177,9 @@ def test_every_error_is_shown_at_once(specs: Specs) -> None:
 
 
 def test_10_mb_are_refused_by_size(specs: Specs) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     found = specs.errors(b"# " + b"x" * 10_000_000)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert found == [
         f"demo/z.yaml: the file has 10000002 bytes; a campaign file has at most {MAX_BYTES} (put long lists into a file list of their own)"
     ]
@@ -187,17 +187,17 @@ def test_10_mb_are_refused_by_size(specs: Specs) -> None:
 
 def test_a_bomb_of_aliases_is_refused(specs: Specs) -> None:
     levels = ["a0: &a0 [lol, lol]"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60)]
-    started = time.perf_counter()
+    started = time.process_time()
     found = specs.errors("\n".join(levels) + "\n" + GOOD)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert f"demo/z.yaml:1:5: the anchor &a0 is not allowed {WRITE_OUT}" in found
 
 
 def test_a_flood_of_errors_is_cut(specs: Specs) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     found = specs.errors(GOOD + "".join(f"k{number}: 1\n" for number in range(20_000)))
     assert len(found) == 50
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_script_missing_or_not_executable(specs: Specs) -> None:

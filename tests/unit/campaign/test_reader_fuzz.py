@@ -19,7 +19,7 @@ TOKENS = [
     "---\n", "...\n", "%YAML 1.1\n", "'", '"', "|\n", ">-\n", "#", "null", "~", "1e999", "9" * 30, "{run:06d}", "\x85",
     "\u2028", "\ufeff", "1.5 GB", "8 h", "-", ":", ": ", "stages:", "inputs:", "files:", "any", "merge:", "0x10", "-0",
 ]  # fmt: skip
-SETTINGS = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def check(content: bytes) -> None:

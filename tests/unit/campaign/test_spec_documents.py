@@ -60,7 +60,12 @@ def test_every_unit_check_variable_and_reserved_name_is_documented() -> None:
 
 def test_every_key_has_a_description() -> None:
     models = {*SECTIONS.values(), spec.StageDefaults}
-    bare = [f"{model.__name__}.{key}" for model in models for key, info in model.model_fields.items() if not info.description]
+    bare = [
+        f"{model.__name__}.{key}"
+        for model in models
+        for key, info in model.model_fields.items()
+        if not info.description
+    ]
     assert bare == []
 
 
@@ -91,7 +96,9 @@ def test_the_mu2e_campaign() -> None:
     assert [stage.name for stage in plan.stages] == ["primary", "mix", "reco", "merge_dig", "merge_mcs"]
     assert [stage.parents for stage in plan.stages] == [(), ("primary",), ("mix",), ("mix",), ("reco",)]
     primary, mix = plan.stage("primary"), plan.stage("mix")
-    assert primary.outputs[0].file_name == "dts.mu2e.CeEndpoint.MDC2025ab_best_v1_3.{run:06d}_{subrun:08d}.art"
+    assert (
+        primary.outputs[0].file_name == "dts.mu2e.CeEndpoint.MDC2025ab_best_v1_3.{run:06d}_{subrun:08d}.art"
+    )
     assert primary.events == 5000
     assert {item.name: len(item.files) for item in mix.inputs} == {"signal": 0, "mubeam": 8, "elebeam": 8}
     assert ("MU2E_RELEASE", "MDC2025ab") in plan.stage("merge_mcs").environment

@@ -278,7 +278,7 @@ def _outputs() -> None:
     op.create_index(
         "uq_outputs_one_accepted",
         "outputs",
-        ["experiment", "run", "stage", "name", "first_subrun"],
+        ["experiment", "run", "stage", "first_subrun", "name"],
         unique=True,
         sqlite_where=sa.text("accepted_at IS NOT NULL"),
         postgresql_where=sa.text("accepted_at IS NOT NULL"),

@@ -1,0 +1,351 @@
+"""HTCondor as prodsys sees it: counts, ads, tags, silence, waiting and submitting once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from embedded.pool import PersonalPool
+from embedded.pool_config import Node, PoolSettings
+from include.batch.fake import FakeLedger
+from include.batch.jobsub import JobsubSubmitter
+from include.batch.pool import ClusterId, SubmitRequest
+from include.batch.pool_process import CONDOR, PoolProcess
+from include.batch.submission import SubmitLimits, submit_once
+from include.batch.watcher import ScheddWatcher
+from include.bookkeeping.records import Submission, Unit
+from include.campaign.states import JobStatus, SubmissionState
+from include.errors import ScheddUnreachable, SubmissionAmbiguous, SubmissionRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from include.batch.pool import JobAd
+
+AP1 = "ap1.pool"
+_tags = iter(range(1_000_000))
+
+
+@pytest.fixture
+def condor(pool: PersonalPool) -> Iterator[PoolProcess]:
+    """The session's pool through the helper process."""
+    with PoolProcess(CONDOR, timeout_s=60) as process:
+        yield process
+
+
+def new_tag() -> str:
+    return f"demo.Z/t{next(_tags)}/{os.getpid()}/gen/recovery-0"
+
+
+def submit(tag: str, script: str, *, jobs: int = 1, **attributes: str) -> int:
+    """Submit shell jobs straight to the schedd, and return the cluster."""
+    import htcondor2
+
+    description = {
+        "executable": "/bin/sh",
+        "arguments": f'''"-c '{script.replace("'", "''")}' $(Process)"''',
+        "transfer_executable": "false",
+        "request_memory": "10",
+        "request_disk": "1000",
+        "My.ProdsysTag": f'"{tag}"',
+        **attributes,
+    }
+    return int(htcondor2.Schedd().submit(htcondor2.Submit(description), count=jobs).cluster())
+
+
+def act(action: str, constraint: str) -> None:
+    """Hold, release or remove jobs as their owner would."""
+    import htcondor2
+
+    htcondor2.Schedd().act(getattr(htcondor2.JobAction, action), constraint, ("test", 7))
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Poll until the condition gives something true, and return it."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "the condition did not come true in time"
+        time.sleep(0.1)
+    return value
+
+
+def ended(condor: PoolProcess, cluster: int, jobs: int) -> list[JobAd]:
+    """Return the ads once every job has ended."""
+    until(lambda: condor.counts(AP1, {cluster: jobs}, now=time.time())[cluster].ended == jobs)
+    return condor.ads(AP1, [cluster])
+
+
+def test_exit_codes_and_signals(condor: PoolProcess) -> None:
+    tag = new_tag()
+    cluster = submit(tag, "[ $0 = 2 ] && kill -9 $$; exit $0", jobs=4)
+    ads = ended(condor, cluster, 4)
+    assert [(ad.process, ad.status, ad.exit_code, ad.exit_signal) for ad in ads] == [
+        (0, JobStatus.COMPLETED, 0, None),
+        (1, JobStatus.COMPLETED, 1, None),
+        (2, JobStatus.COMPLETED, None, 9),
+        (3, JobStatus.COMPLETED, 3, None),
+    ]
+    ad = ads[0]
+    assert ad.tag == tag
+    assert ad.schedd == AP1
+    assert ad.host
+    assert ad.global_job_id
+    assert ad.starts == ad.shadow_starts == 1
+    assert ad.queued_at
+    assert ad.started_at
+    assert ad.ended_at
+    assert ad.queued_at <= ad.started_at <= ad.ended_at <= time.time() + 1
+
+
+def test_held_removed_and_their_reasons(condor: PoolProcess) -> None:
+    cluster = submit(new_tag(), "exec sleep 600", jobs=3)
+    act("Hold", f"ClusterId == {cluster} && ProcId == 1")
+    counts = until(lambda: (c := condor.counts(AP1, {cluster: 3}, now=time.time())[cluster]).held == 1 and c)
+    assert counts.idle + counts.running == 2
+    assert 0 <= counts.held_shortest_s <= counts.held_longest_s < 30
+    act("Remove", f"ClusterId == {cluster} && ProcId == 2")
+    until(lambda: condor.counts(AP1, {cluster: 3}, now=time.time())[cluster].removed == 1)
+    ads = {ad.process: ad for ad in condor.ads(AP1, [cluster])}
+    assert (ads[1].status, ads[1].hold_code, ads[1].hold_subcode) == (JobStatus.HELD, 1, 7)
+    assert "test" in (ads[1].hold_reason or "")
+    assert (ads[2].status, ads[2].exit_code) == (JobStatus.REMOVED, None)
+    assert "test" in (ads[2].remove_reason or "")
+    assert ads[2].ended_at
+    condor.remove(AP1, [cluster], reason="the test is over")
+    rest = ended(condor, cluster, 3)
+    assert "the test is over" in (rest[0].remove_reason or "")
+
+
+def test_counts_of_many_clusters_are_told_apart(condor: PoolProcess) -> None:
+    tag = new_tag()
+    clusters = [submit(tag, "true", jobs=2, hold="true") for _ in range(10)]
+    foreign = submit(new_tag(), "true", hold="true")
+    counts = condor.counts(AP1, dict.fromkeys(clusters, 2), now=time.time())
+    assert set(counts) == set(clusters)
+    assert {count.held for count in counts.values()} == {2}
+    condor.remove(AP1, [*clusters, foreign], reason="the test is over")
+    until(lambda: all(c.removed == 2 for c in condor.counts(AP1, dict.fromkeys(clusters, 2), now=0).values()))
+
+
+def test_jobs_nobody_knows_are_unknown(condor: PoolProcess) -> None:
+    counts = condor.counts(AP1, {999_999_999: 5}, now=time.time())[999_999_999]
+    assert (counts.total, counts.unknown, counts.ended) == (5, 5, 0)
+    assert condor.ads(AP1, [999_999_999]) == []
+
+
+def test_tag_is_found_in_queue_and_in_history(condor: PoolProcess) -> None:
+    tag, before = new_tag(), time.time()
+    assert condor.find_tag(tag) == ()
+    cluster = submit(tag, "true", hold="true")
+    found = (ClusterId(schedd=AP1, cluster=cluster),)
+    assert condor.find_tag(tag) == found
+    act("Release", f"ClusterId == {cluster}")
+    ended(condor, cluster, 1)
+    assert condor.find_tag(tag) == found
+    assert condor.find_tag(tag, since=before) == found
+    assert condor.find_tag(tag.lower()) == (), "tags differ by case"
+    assert condor.find_tag(tag[:-1]) == ()
+
+
+async def _wait(watcher: ScheddWatcher, cluster: int, jobs: int, **limits: float) -> Any:
+    async with asyncio.timeout(90):
+        return await watcher.wait_for(
+            cluster, jobs, **{"hold_limit_s": 600, "unknown_limit_s": 600, **limits}
+        )
+
+
+def test_waits_end_for_completed_held_removed_and_unknown(condor: PoolProcess) -> None:
+    completed = submit(new_tag(), "exit 1", jobs=3)
+    held = submit(new_tag(), "true", jobs=2, hold="true")
+    removed = submit(new_tag(), "true", hold="true")
+
+    async def scenario() -> list[Any]:
+        watcher = ScheddWatcher(AP1, condor, 0.3)
+        waits = [
+            asyncio.create_task(_wait(watcher, completed, 3)),
+            asyncio.create_task(_wait(watcher, held, 2, hold_limit_s=2)),
+            asyncio.create_task(_wait(watcher, removed, 1)),
+            asyncio.create_task(_wait(watcher, 999_999_999, 1, unknown_limit_s=2)),
+        ]
+        await asyncio.wait([waits[1], waits[3]], timeout=60)
+        assert not waits[2].done()
+        await asyncio.to_thread(act, "Remove", f"ClusterId == {removed}")
+        return list(await asyncio.gather(*waits))
+
+    one, two, three, four = asyncio.run(scenario())
+    assert one.completed == 3
+    assert (two.held, two.held_shortest_s >= 2) == (2, True)
+    assert three.removed == 1
+    assert four.unknown == 1
+    condor.remove(AP1, [held], reason="the test is over")
+
+
+def _request(tag: str, executable: Path, **changes: Any) -> SubmitRequest:
+    plain: dict[str, Any] = {
+        "executable": str(executable),
+        "arguments": ("run", "job.json"),
+        "jobs": 2,
+        "group": "demo",
+        "role": None,
+        "tag": tag,
+        "memory_mb": 10,
+        "disk_kb": 1000,
+        "cpus": 1,
+        "lifetime_s": 600,
+        "files": (),
+        "environment": (),
+        "options": (),
+    }
+    return SubmitRequest(**plain | changes)
+
+
+def _once(
+    condor: PoolProcess, ledger: FakeLedger, request: SubmitRequest, submission: Submission
+) -> Submission:
+    return submit_once(
+        ledger_port=ledger,
+        pool=condor,
+        submitter=JobsubSubmitter(),
+        request=request,
+        submission=submission,
+        now=time.time,
+        sleep=time.sleep,
+        limits=SubmitLimits(timeout_s=60, grace_s=2, search_every_s=0.5),
+    )
+
+
+def _intent(tag: str, work_dir: Path) -> Submission:
+    return Submission(
+        tag=tag,
+        dag_id="demo.Z",
+        tranche="t",
+        run=1000,
+        stage="gen",
+        recovery=0,
+        state=SubmissionState.INTENDED,
+        units=tuple(Unit(process=n, first_subrun=n, last_subrun=n, inputs=()) for n in range(2)),
+        clusters=(),
+        work_dir=str(work_dir),
+        message="",
+        intended_at=time.time(),
+        submitted_at=None,
+    )
+
+
+def test_submits_once_through_jobsub(
+    condor: PoolProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "it's a folder"
+    folder.mkdir()
+    monkeypatch.setenv("JOBSUB_STANDIN_DIR", str(tmp_path / "submissions"))
+    (folder / "job.sh").write_text('#!/bin/sh\ncat "$CONDOR_DIR_INPUT/job.json"; exit $PROCESS\n')
+    (folder / "job.json").write_text("{}")
+    tag = new_tag()
+    request = _request(tag, folder / "job.sh", files=(str(folder / "job.json"),))
+    row = _once(condor, FakeLedger(_intent(tag, tmp_path / "work")), request, _intent(tag, tmp_path / "work"))
+    [(schedd, cluster, jobs)] = row.clusters
+    assert jobs == 2
+    assert condor.find_tag(tag) == (ClusterId(schedd=schedd, cluster=cluster),)
+    assert [ad.exit_code for ad in ended(condor, cluster, 2)] == [0, 1]
+    # A ledger that lost the answer, and even the work folder, adopts the jobs from history.
+    again = _intent(tag, tmp_path / "other")
+    assert _once(condor, FakeLedger(again), request, again).clusters == row.clusters
+    assert len(condor.find_tag(tag)) == 1
+
+
+def test_a_misspelt_option_is_refused(
+    condor: PoolProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBSUB_STANDIN_DIR", str(tmp_path / "submissions"))
+    (tmp_path / "job.sh").write_text("#!/bin/sh\n")
+    tag = new_tag()
+    intent = _intent(tag, tmp_path / "work")
+    ledger = FakeLedger(intent)
+    with pytest.raises(SubmissionRefused, match=r"--memmory"):
+        _once(condor, ledger, _request(tag, tmp_path / "job.sh", options=("--memmory=5",)), intent)
+    assert ledger.rows[tag].state is SubmissionState.REFUSED
+
+
+@pytest.fixture
+def two_schedds(
+    pool: PersonalPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[PersonalPool]:
+    """A pool of its own with ap1 and ap2; only the helper processes of this test see it."""
+    settings = PoolSettings(
+        state=tmp_path / "two",
+        binaries=pool.settings.binaries,
+        port=0,
+        nodes=(Node(name="wn1", cpus=1),),
+        schedds=("ap1", "ap2"),
+    )
+    started = PersonalPool(settings)
+    started.start()
+    try:
+        monkeypatch.setenv("CONDOR_CONFIG", str(started.config))
+        yield started
+    finally:
+        started.stop()
+
+
+def _schedd_pids(name: str, config: Path) -> list[int]:
+    """Return the processes of one schedd of the pool with this configuration."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            mine = f"CONDOR_CONFIG={config}".encode() in environment
+            if mine and b"schedd" in command[0] and name.encode() in command:
+                found.append(int(folder.name))
+    return found
+
+
+def test_a_silent_schedd_is_an_error_and_never_an_empty_answer(
+    two_schedds: PersonalPool, tmp_path: Path
+) -> None:
+    with PoolProcess(CONDOR, timeout_s=3) as condor:
+        assert condor.schedds() == ("ap1.pool", "ap2.pool")
+        assert condor.find_tag("t") == ()
+        pids = _schedd_pids("ap2", two_schedds.config)
+        assert pids
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for call in (
+                lambda: condor.find_tag("t"),
+                lambda: condor.counts("ap2.pool", {1: 1}, now=0),
+                lambda: condor.ads("ap2.pool", [1]),
+                lambda: condor.remove("ap2.pool", [1], reason="test"),
+            ):
+                with pytest.raises(ScheddUnreachable, match=r"ap2\.pool did not answer within 3 s"):
+                    call()
+            assert condor.counts("ap1.pool", {1: 1}, now=0)[1].unknown == 1, "the other schedd answers"
+            intent = _intent("t", tmp_path / "work")
+            with pytest.raises(SubmissionAmbiguous, match=r"nothing is submitted.*ap2\.pool"):
+                _once(condor, FakeLedger(intent), _request("t", Path("/bin/true")), intent)
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        assert until(lambda: condor.find_tag("t") == ())
+        with pytest.raises(ScheddUnreachable, match=r"lists no schedd ap3\.pool"):
+            condor.counts("ap3.pool", {1: 1}, now=0)
+    two_schedds.stop()
+    with PoolProcess(CONDOR, timeout_s=30) as condor:
+        for call in (condor.schedds, lambda: condor.find_tag("t"), lambda: condor.counts(AP1, {1: 1}, now=0)):
+            with pytest.raises(ScheddUnreachable, match=r"the collector 127\.0\.0\.1"):
+                call()
+
+
+def test_a_required_schedd_must_be_listed(pool: PersonalPool) -> None:
+    with (
+        PoolProcess(CONDOR, {"required": [AP1, "ap9.pool"]}, timeout_s=30) as condor,
+        pytest.raises(ScheddUnreachable, match=r"does not list ap9\.pool"),
+    ):
+        condor.find_tag("t")
