@@ -9,7 +9,7 @@ unexport PYTHONPATH PYTHONHOME
 BIN := .prodsys/venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo up down setup test lint types contracts unit integration format bench lock clean
+.PHONY: help demo up down setup test lint types contracts unit integration format schema bench lock clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,9 @@ lint types contracts unit integration: setup
 format: setup ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+schema: setup ## write campaign_specs/schema.json, for editors
+	@$(BIN)/prodsys schema --write
 
 bench: setup ## run benchmarks/*.py
 	@for file in benchmarks/*.py; do echo "==> $$file"; $(BIN)/python "$$file"; done

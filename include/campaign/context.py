@@ -107,7 +107,7 @@ class Context:
         return os.path.normpath(text)
 
     def file_list(self, name: str, path: KeyPath) -> tuple[str, ...]:
-        """Return the files that a list names, in order; the list must be there and name at least one."""
+        """Return the files that a list names, in order; the list must be there, name at least one, and none twice."""
         listed = self.file(name, path, what="file list")
         if not listed or not os.path.isfile(listed):  # noqa: PTH113
             return ()
@@ -132,7 +132,7 @@ def _entries(listed: str) -> tuple[str, ...]:
         raise SpecError("a file list must be UTF-8", file=listed) from error
     except OSError as error:
         raise SpecError(f"cannot be read: {error.strerror}", file=listed) from error
-    entries = []
+    entries: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         entry = line.strip()
         if not entry or entry.startswith("#"):
@@ -141,7 +141,12 @@ def _entries(listed: str) -> tuple[str, ...]:
             raise SpecError(
                 f"{entry[:80]!r} is neither an absolute path nor a URL", file=listed, line=number, column=1
             )
-        entries.append(entry)
+        if entry in entries:
+            raise SpecError(
+                f"{entry[:200]!r} is there twice, first on line {entries[entry]}",
+                file=listed, line=number, column=1, hint="remove one",
+            )  # fmt: skip
+        entries[entry] = number
     if len(entries) > MAX_LIST_FILES:
         raise SpecError(f"{len(entries)} files; a list names at most {MAX_LIST_FILES}", file=listed)
     return tuple(entries)

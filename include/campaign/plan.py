@@ -36,7 +36,9 @@ class InputPlan:
     files: tuple[str, ...]
     """Files of a list, in order; empty where `stage` is given."""
     per_job: int
-    """With `files`: how many consecutive files a subrun takes; the list wraps round at its end."""
+    """With `files`: how many consecutive files a subrun takes."""
+    reuse: bool = False
+    """With `files`: whether the list wraps round at its end; else no two subruns of the campaign share a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

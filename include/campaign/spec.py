@@ -202,6 +202,10 @@ class InputSpec(SpecModel):
     per_job: int = Field(
         default=1, ge=1, le=10_000, description="With `files`: how many consecutive files a job takes."
     )
+    reuse: bool = Field(
+        default=False,
+        description="With `files`: true: the list wraps round at its end, as for pile-up; false: each file is read once.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -215,7 +219,7 @@ class InputSpec(SpecModel):
     def _one_source(self) -> Self:
         if (self.stage is None) == (self.files is None):
             raise ValueError("give either 'stage' or 'files'")
-        wrong = {"output", "select"} if self.files is not None else {"per_job"}
+        wrong = {"output", "select"} if self.files is not None else {"per_job", "reuse"}
         for key in sorted(wrong & self.model_fields_set):
             raise ValueError(f"{key!r} goes with {'stage' if self.files is not None else 'files'!r} only")
         return self

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.campaign.identifiers import MERGE_PREFIX
 from include.campaign.plan import InputPlan, MergePlan, OutputPlan, ResourcesPlan, StagePlan
-from include.campaign.spec import BASE_CHECKS, JobKeys, MergeSpec, OutputSpec, StageSpec
+from include.campaign.spec import BASE_CHECKS, InputSpec, JobKeys, MergeSpec, OutputSpec, StageSpec
 from include.campaign.stage_order import ancestors, in_order
 from include.campaign.template import JOB_VARIABLES, example
 from include.campaign.wording import did_you_mean
@@ -68,6 +68,7 @@ def _inputs(context: Context, name: str, stage: StageSpec) -> tuple[InputPlan, .
         path: KeyPath = ("stages", name, "inputs", input_name)
         if source.files is not None:
             files = context.file_list(source.files, (*path, "files"))
+            _require_enough(context, source, files, path)
             link = InputPlan(
                 name=input_name,
                 stage=None,
@@ -75,6 +76,7 @@ def _inputs(context: Context, name: str, stage: StageSpec) -> tuple[InputPlan, .
                 select=source.select,
                 files=files,
                 per_job=source.per_job,
+                reuse=source.reuse,
             )
             links.append(link)
         elif source.stage is not None:
@@ -90,6 +92,22 @@ def _inputs(context: Context, name: str, stage: StageSpec) -> tuple[InputPlan, .
                 )
                 links.append(link)
     return tuple(links)
+
+
+def _require_enough(context: Context, source: InputSpec, files: tuple[str, ...], path: KeyPath) -> None:
+    """Note an error if a list that is read once is too short for what a dag_run makes by default."""
+    wrong_reuse = context.has(*path, "reuse") and "reuse" not in source.model_fields_set
+    if source.reuse or wrong_reuse or not files:  # what is wrong has its error
+        return
+    slices, subruns = context.spec.slices, context.spec.subruns
+    missing = slices * subruns * source.per_job - len(files)
+    if missing > 0:
+        context.wrong(
+            f"the list's {len(files)} files are {missing} too few for slices ({slices}) x subruns ({subruns}) "
+            f"x per_job ({source.per_job})", (*path, "files"),
+            hint="add files or ask for less; if files may be read more than once, as for pile-up: reuse: true",
+            at_key=True,
+        )  # fmt: skip
 
 
 def _parent_output(context: Context, stage: str, output: str | None, path: KeyPath) -> str | None:

@@ -161,7 +161,8 @@ def _duration(seconds: int) -> str:
 
 def _input(item: InputPlan) -> str:
     if item.stage is None:
-        return f"{item.name}: {item.per_job} of {len(item.files)} files a job"
+        again = "again and again" if item.reuse else "each once"
+        return f"{item.name}: {item.per_job} of {len(item.files)} files a job, {again}"
     source = item.stage if item.output in (None, "default") else f"{item.stage}.{item.output}"
     which = "its own subrun" if item.select == "same" else "all of the slice"
     return f"{item.name}: {source}, {which}"

@@ -61,7 +61,10 @@ class CheckOperator(SliceOperator):
             ads=ads,
             area=area,
             accepted=scope.accepted(stage.name, removed=True),
-            sources=scope.accepted(stage.merge.of_stage, output=stage.merge.of_output) if stage.merge else (),
+            # Cleanup may have taken the sources of a merge that is checked again.
+            sources=scope.accepted(stage.merge.of_stage, output=stage.merge.of_output, removed=True)
+            if stage.merge
+            else (),
         )
         now = time.time()
         scope.ledger.record_jobs(tag, judgement.jobs)
@@ -70,7 +73,7 @@ class CheckOperator(SliceOperator):
         scope.ledger.settle(
             tag, verdicts=judgement.verdicts, accept=judgement.accept, reject=judgement.reject, now=now
         )
-        if all(job.status.ended for job in judgement.jobs) and judgement.jobs:
+        if sum(job.status.ended for job in judgement.jobs) >= len(submission.units):
             scope.ledger.record_ended(tag, now=now)
         return judgement
 

@@ -36,14 +36,5 @@ class ReserveOperator(BaseOperator):
                 )
             except RunRangeError as error:
                 raise AirflowFailException(str(error)) from error
-        runs = ", ".join(str(item.run) for item in slices)
-        self.log.info(
-            "%s, tranche %s: %d slices of %d subruns, runs %s",
-            plan.dag_id,
-            tranche,
-            len(slices),
-            plan.subruns,
-            runs,
-        )
         self.log.info("plan pinned: %s, sha256 %s", plan.spec_file, plan.spec_sha256[:12])
         return [{"index": item.index, "run": item.run} for item in slices]

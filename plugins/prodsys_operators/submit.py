@@ -101,7 +101,9 @@ class SubmitOperator(SliceOperator):
             )
         first = scope.slice.first_subrun
         units, left_out = units_for(
+            scope.plan,
             stage,
+            run=scope.slice.run,
             subruns=range(first, first + scope.slice.subruns),
             accepted=lambda parent, output: scope.accepted(parent, output=output),
         )
