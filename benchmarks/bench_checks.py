@@ -188,7 +188,7 @@ def main(jobs: int) -> None:
         area = read_areas(plan, submission)
         timed(f"reading {jobs} reports", start)
         start = time.perf_counter()
-        judgement = judge(plan, plan.stages[0], submission, ads=ads, area=area)
+        judgement = judge(plan, plan.stages[0], submission, ads=ads, area=area, now=time.time())
         timed(f"judging {jobs} jobs by exit, outputs, size", start)
         assert len(judgement.accept) == jobs
         start = time.perf_counter()
@@ -199,13 +199,15 @@ def main(jobs: int) -> None:
             part = replace(submission, units=submission.units[:few])
             some = replace(area, reports=tuple(report for report in area.reports if report.unit < few))
             start = time.perf_counter()
-            judge(plan, replace(plan.stages[0], checks=checks), part, ads=ads[:few], area=some)
+            judge(
+                plan, replace(plan.stages[0], checks=checks), part, ads=ads[:few], area=some, now=time.time()
+            )
             timed(f"judging {few} jobs with {checks[-1]} as well ({len(content)}-byte files)", start)
         shutil.rmtree(plan.logs)
         for process in range(jobs):
             leave(plan, process, 137, content)
         start = time.perf_counter()
-        judge(plan, plan.stages[0], submission, ads=ads, area=read_areas(plan, submission))
+        judge(plan, plan.stages[0], submission, ads=ads, area=read_areas(plan, submission), now=time.time())
         timed(f"reading and judging {jobs} failed jobs, with the last line of each log", start)
     finally:
         shutil.rmtree(base)

@@ -104,10 +104,10 @@ def private_binaries(home: Path, *, say: Callable[[str], None], source: PackageS
     built = _built(home)
     if built is None:
         home.mkdir(parents=True, exist_ok=True)
-        with locked(home / "build.lock"):
+        with locked(home / "build.lock") as lock:
             built = _built(home)
             if built is None:
-                built = _build(home.resolve(), say=say, source=source)
+                built = _build(home.resolve(), lock, say=say, source=source)
     root, version = built
     usr = short_path(root) / "usr"
     return Binaries(
@@ -133,7 +133,7 @@ def _built(home: Path) -> tuple[Path, str] | None:
     return root, facts["version"]
 
 
-def _build(home: Path, *, say: Callable[[str], None], source: PackageSource) -> tuple[Path, str]:
+def _build(home: Path, lock: int, *, say: Callable[[str], None], source: PackageSource) -> tuple[Path, str]:
     """Make a root with a name of its own; built.json names it last, so a half-made one is never used."""
     started = time.monotonic()
     patchelf = _tools()
@@ -144,9 +144,11 @@ def _build(home: Path, *, say: Callable[[str], None], source: PackageSource) -> 
     root = home / f"root-{os.getpid()}-{time.time_ns():x}"
     say(f"HTCondor: unpacking {len(debs)} packages")
     for deb in debs:
+        # If this process is killed, dpkg-deb goes on; with the lock, nobody removes the root below it.
         _run(
             ["dpkg-deb", "-x", str(deb), str(root)],
             on_failure=f"the package {deb} is damaged: remove {deb.parent}",
+            pass_fds=(lock,),
         )
     for program in _programs(root):
         rpath = ":".join(_origin(program, root / folder) for folder in ("usr/lib", LIBRARIES))
@@ -295,10 +297,13 @@ def _version(folder: Path) -> str:
     return found[1]
 
 
-def _run(command: Sequence[str], *, on_failure: str, cwd: Path | None = None) -> str:
+def _run(
+    command: Sequence[str], *, on_failure: str, cwd: Path | None = None, pass_fds: Sequence[int] = ()
+) -> str:
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=600, check=False, cwd=cwd, stdin=subprocess.DEVNULL
-    )
+        command, capture_output=True, text=True, timeout=600, check=False,
+        cwd=cwd, stdin=subprocess.DEVNULL, pass_fds=pass_fds,
+    )  # fmt: skip
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
         raise PoolError(f"{on_failure}: {command[0]} exited with {done.returncode}: {lines[-1]}")

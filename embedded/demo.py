@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from embedded.airflow_api import AirflowApi
+from embedded.deployment import USER
 from include.bookkeeping.ledger import Ledger
 from include.errors import ProdsysError
 
@@ -27,7 +28,8 @@ def run_demo(deployment: Deployment, *, dag_id: str, limit_s: float, console: Co
         api.wait_for_dag(dag_id, limit_s=120)
         run_id = api.trigger(dag_id)
         page = f"{deployment.url}/dags/{dag_id}/runs/{run_id}"
-        console.print(f"{dag_id} started as {run_id}; watch it at {page}", highlight=False)
+        console.print(f"{dag_id} started as {run_id}", highlight=False)
+        console.print(f"watch it at {page} (user {USER}, password {deployment.password})", highlight=False)
         seen: dict[str, int] = {}
         began = time.monotonic()
         state = api.follow(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from embedded.binaries import Binaries
 
 _DOMAIN = "pool"
+_TEMPLATE = Path(__file__).with_name("condor_config.template")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,87 +93,22 @@ def render(settings: PoolSettings, layout: Layout, binaries: Binaries) -> str:
 
 
 def _common(settings: PoolSettings, layout: Layout, binaries: Binaries) -> str:
-    owner = f"{layout.user}@*, condor@*, condor_pool@*"
-    return f"""\
-# Written by `prodsys pool start` at each start; changes here are lost.
-RELEASE_DIR = {binaries.release}
-BIN = {binaries.bin}
-SBIN = {binaries.sbin}
-LIBEXEC = {binaries.libexec}
-LIB = {binaries.lib}
-LOCAL_DIR = {layout.state}
-LOCK = {layout.state}/lock
-RUN = {layout.state}/run
-EXECUTE = {layout.state}/execute
-LOCAL_CONFIG_FILE =
-LOCAL_CONFIG_DIR =
-CONDOR_IDS = 0.0
-CONDOR_HOST = 127.0.0.1
-COLLECTOR_NAME = {layout.name}
-COLLECTOR_PORT = {layout.port}
-COLLECTOR_HOST = 127.0.0.1:{layout.port}
-NETWORK_INTERFACE = 127.0.0.1
-BIND_ALL_INTERFACES = False
-ENABLE_IPV6 = False
-NO_DNS = True
-DEFAULT_DOMAIN_NAME = {_DOMAIN}
-UID_DOMAIN = {_DOMAIN}
-FILESYSTEM_DOMAIN = {_DOMAIN}
-TRUST_UID_DOMAIN = True
-# Only the pool's owner may do anything: FS authentication proves the account by a file in /tmp.
-ALLOW_READ = *
-ALLOW_WRITE = {owner}
-ALLOW_DAEMON = {owner}
-ALLOW_NEGOTIATOR = {owner}
-ALLOW_ADMINISTRATOR = {owner}
-SEC_DEFAULT_AUTHENTICATION = REQUIRED
-SEC_DEFAULT_AUTHENTICATION_METHODS = FS
-SEC_READ_AUTHENTICATION = OPTIONAL
-SEC_CLIENT_AUTHENTICATION = OPTIONAL
-SEC_DEFAULT_ENCRYPTION = OPTIONAL
-SEC_DEFAULT_INTEGRITY = OPTIONAL
-# Jobs start with no PATH at all otherwise.
-STARTER_JOB_ENVIRONMENT = "PATH={_quoted(_job_path(settings))}"
-MEMORY = {settings.node_memory_mb}
-NUM_SLOTS_TYPE_1 = 1
-SLOT_TYPE_1 = 100%
-SLOT_TYPE_1_PARTITIONABLE = True
-GLIDEIN_Site = "{settings.site}"
-STARTD_ATTRS = $(STARTD_ATTRS) GLIDEIN_Site
-IsJobsubLite = True
-SCHEDD_ATTRS = $(SCHEDD_ATTRS) IsJobsubLite
-# A pool of one machine can afford to look often: a job starts within a second or two.
-NEGOTIATOR_INTERVAL = 1
-NEGOTIATOR_CYCLE_DELAY = 0
-NEGOTIATOR_MIN_INTERVAL = 0
-SCHEDD_INTERVAL = 1
-SCHEDD_MIN_INTERVAL = 0
-UPDATE_INTERVAL = 5
-POLLING_INTERVAL = 1
-RUNBENCHMARKS = 0
-CLAIM_WORKLIFE = -1
-CONDOR_FSYNC = False
-MachineMaxVacateTime = 5
-STARTER_INITIAL_UPDATE_INTERVAL = 2
-STARTER_UPDATE_INTERVAL = 10
-SHADOW_QUEUE_UPDATE_INTERVAL = 10
-MAX_HISTORY_LOG = {settings.max_history}
-MAX_HISTORY_ROTATIONS = 3
-MAX_JOBS_PER_SUBMISSION = 100000
-DAGMAN_USER_LOG_SCAN_INTERVAL = 1
-DAGMAN_USE_STRICT = 0
-# What grid pools do to a job over its limits: hold code 26, with these texts and subcodes.
-PERIODIC_EXPR_INTERVAL = 5
-MAX_PERIODIC_EXPR_INTERVAL = 10
-SYSTEM_PERIODIC_HOLD_NAMES = LIFETIME MEMORY
-SYSTEM_PERIODIC_HOLD_LIFETIME = JobStatus == 2 && time() - JobCurrentStartDate > JOB_EXPECTED_MAX_LIFETIME
-SYSTEM_PERIODIC_HOLD_LIFETIME_REASON = strcat("SYSTEM_PERIODIC_HOLD Run Time/limit ", \
-time() - JobCurrentStartDate, "/", JOB_EXPECTED_MAX_LIFETIME)
-SYSTEM_PERIODIC_HOLD_LIFETIME_SUBCODE = 4
-SYSTEM_PERIODIC_HOLD_MEMORY = JobStatus == 2 && MemoryUsage > RequestMemory
-SYSTEM_PERIODIC_HOLD_MEMORY_REASON = strcat("SYSTEM_PERIODIC_HOLD Memory/limit ", \
-MemoryUsage, "/", RequestMemory)
-SYSTEM_PERIODIC_HOLD_MEMORY_SUBCODE = 1"""
+    return _TEMPLATE.read_text(encoding="utf-8").format(
+        release=binaries.release,
+        bin=binaries.bin,
+        sbin=binaries.sbin,
+        libexec=binaries.libexec,
+        lib=binaries.lib,
+        state=layout.state,
+        name=layout.name,
+        port=layout.port,
+        domain=_DOMAIN,
+        owner=f"{layout.user}@*, condor@*, condor_pool@*",
+        job_path=_quoted(_job_path(settings)),
+        memory_mb=settings.node_memory_mb,
+        site=settings.site,
+        max_history=settings.max_history,
+    )
 
 
 def _job_path(settings: PoolSettings) -> str:

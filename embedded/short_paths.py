@@ -58,9 +58,12 @@ def _own_folder(temp: Path) -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path`; it goes with the process, however that ends."""
+def locked(path: Path) -> Iterator[int]:
+    """Hold an exclusive lock on the file `path`; it goes with the process, however that ends.
+
+    Gives the lock's descriptor: a child that it is passed on to keeps the lock until it has ended as well.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        yield handle.fileno()

@@ -7,7 +7,7 @@ import typer
 from embedded import cli as pool_commands
 from embedded import commands as deployment
 from include.bookkeeping import commands as ledger_commands
-from include.commands import specs
+from include.commands import specs, status
 
 app = typer.Typer(
     name="prodsys",
@@ -17,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 specs.register(app)
+status.register(app)
 deployment.register(app)
 app.add_typer(pool_commands.app, name="pool")
 app.add_typer(ledger_commands.app, name="ledger")

@@ -3,13 +3,15 @@
 ProdsysError
 ├── SpecError             a campaign file is wrong; carries file, line and column
 │   └── SpecErrors        several of them at once
+├── PlanError             a dag_run's plan has not what is asked of it, or is of another version
 ├── RunRangeError         run numbers are used up or taken
 ├── SubmissionError
 │   ├── SubmissionRefused   the batch system said no: nothing was submitted
-│   └── SubmissionAmbiguous it may or may not have been submitted: never submit again, search for the tag
+│   └── SubmissionAmbiguous not known yet whether jobs exist; a next try submits only if the tag proves absent
 ├── PoolError
 │   └── ScheddUnreachable   no answer, which proves nothing about the jobs
 ├── LedgerError           the bookkeeping database refused or contradicts itself
+│   └── LedgerUnavailable   it cannot be reached or is busy: trying again helps
 ├── StorageError          an area cannot be read or written
 └── MissingTool           a program that is needed is not there; says the command that brings it
 """
@@ -44,6 +46,10 @@ class SpecErrors(SpecError):
         self.args = ("\n".join(str(error) for error in errors),)
 
 
+class PlanError(ProdsysError):
+    """The plan that a dag_run began with has not what is asked of it, or this prodsys cannot read it."""
+
+
 class RunRangeError(ProdsysError):
     """The campaign's run range is used up, or a run is taken by another campaign."""
 
@@ -57,7 +63,7 @@ class SubmissionRefused(SubmissionError):
 
 
 class SubmissionAmbiguous(SubmissionError):
-    """Nobody can tell yet whether jobs were submitted; only the tag can, so never submit again."""
+    """Not known yet whether jobs exist; a next try submits only if every schedd answers: no such tag."""
 
 
 class PoolError(ProdsysError):
@@ -70,6 +76,10 @@ class ScheddUnreachable(PoolError):
 
 class LedgerError(ProdsysError):
     """The ledger refused a record or contradicts itself."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger's database cannot be reached or is busy; nothing was written, and trying again helps."""
 
 
 class StorageError(ProdsysError):

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.postgres", "tests.integration.deployments"]
+pytest_plugins = ["tests.postgres", "tests.integration.deployments", "tests.integration.ledger_fixtures"]

@@ -6,7 +6,7 @@ import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embedded.jobsub import units
 from embedded.jobsub.errors import JobsubError
@@ -17,6 +17,55 @@ if TYPE_CHECKING:
 NOTICE = (
     "This is prodsys's stand-in for jobsub_lite: it submits to the HTCondor pool that CONDOR_CONFIG names."
     " There are no tokens, no SAM, no RCDS and no containers here."
+)
+
+_Table = tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
+"""Options, each as its names and what else argparse is told about it."""
+
+_FLAG: dict[str, Any] = {"action": "store_true"}
+_LIST: dict[str, Any] = {"action": "append", "default": []}
+_REQUEST: _Table = (
+    (("-G", "--group"), {"default": "", "help": "experiment; else $JOBSUB_GROUP, else $GROUP"}),
+    (("--role",), {"default": "Analysis", "help": "goes into the ad; there are no tokens here"}),
+    (("--subgroup",), {"default": "", "help": "accounting subgroup"}),
+    (("-N",), {"type": int, "default": 1, "help": "jobs: processes 0 to N-1 of one cluster"}),
+    (
+        ("--maxConcurrent",),
+        {"type": int, "help": "at most so many at once: makes a DAG of single-job clusters"},
+    ),
+    (("--memory",), {"default": "2000", "help": "MB, or with KB, MB, GB, TB"}),
+    (("--disk",), {"default": "10GB", "help": "KB, or with KB, MB, GB, TB"}),
+    (("--cpu",), {"type": int, "default": 1, "help": "CPUs a job"}),
+    (("--gpu",), {"type": int, "default": 0, "help": "GPUs a job"}),
+    (
+        ("--expected-lifetime",),
+        {"default": "8h", "help": "short (3h), medium (8h), long (85200s), or as 8h"},
+    ),
+    (("--timeout",), {"default": "", "help": "kill the executable after this time, such as 8h"}),
+)
+_WHERE: _Table = (
+    (("--site",), {"default": "", "help": "comma list of sites to run at"}),
+    (("--onsite",), _FLAG | {"help": "DEDICATED and OPPORTUNISTIC only"}),
+    (("--offsite",), _FLAG | {"help": "OFFSITE only"}),
+)
+_CONTENT: _Table = (
+    (("--blocklist", "--blacklist"), {"default": "", "help": "comma list of sites to avoid"}),
+    (("--resource-provides",), _LIST | {"help": "usage_model=LIST"}),
+    (("-c", "--append_condor_requirements"), _LIST | {"help": "requirements expression"}),
+    (("-l", "--lines"), _LIST | {"help": "line for the submit file, such as '+A=\"v\"'"}),
+    (("-e", "--environment"), _LIST | {"help": "VAR (as it is here) or VAR=VALUE for the job"}),
+    (("-f",), _LIST | {"dest": "input_file", "help": "file for $CONDOR_DIR_INPUT: /path or dropbox:///path"}),
+    (("--tar_file_name",), _LIST | {"help": "dropbox://TAR or tardir://DIR, unpacked for the job"}),
+    (
+        ("-d",),
+        _LIST | {"nargs": 2, "metavar": ("TAG", "DIR"), "help": "copy $CONDOR_DIR_TAG to DIR at the end"},
+    ),
+    (("-L", "--log_file"), {"default": "", "help": "copy the job's standard output there at the end"}),
+    (("--job-info",), _LIST | {"help": "command to call with the job id once submitted"}),
+    (("--schedd-for-testing",), {"default": "", "help": "submit to this schedd"}),
+    (("-n", "--no_submit", "--no-submit"), _FLAG | {"help": "only write the submission files"}),
+    (("--dataset_definition", "--dataset"), {"default": "", "help": "refused: there is no SAM here"}),
+    (("-v", "--verbose"), {"action": "count", "default": 0, "help": "say more"}),
 )
 _IGNORED_FLAGS = (
     "--managed-token",
@@ -96,20 +145,7 @@ class Options:
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
     """Return the options; raises JobsubError for what cannot be, SystemExit for what argparse refuses."""
     given = _parser().parse_args(arguments)
-    if given.dataset_definition:
-        raise JobsubError(
-            f"--dataset_definition {given.dataset_definition}: there is no SAM here, give files by -f"
-        )
-    group = given.group or environ.get("JOBSUB_GROUP") or environ.get("GROUP")
-    if not group:
-        raise JobsubError("jobsub_submit needs -G group or $JOBSUB_GROUP or $GROUP in the environment")
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", group):
-        raise JobsubError(f"-G {group}: a group is made of letters, digits, - and _")
-    if given.N < 1:
-        raise JobsubError(f"-N {given.N}: at least 1 job")
-    concurrent = given.maxConcurrent
-    if concurrent is not None and concurrent < 1:
-        raise JobsubError(f"--maxConcurrent {concurrent}: at least 1 job at a time")
+    _refuse(given)
     hooks = {
         name: _comma_list(environ.get(f"JOBSUB_EXTRA_{name}", ""))
         for name in ("ENVIRONMENT", "LINES", "JOB_INFO")
@@ -118,11 +154,11 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
     return Options(
         executable=_executable(given.executable),
         arguments=tuple(given.exe_arguments),
-        group=group,
+        group=_group(given.group, environ),
         role=given.role,
         subgroup=given.subgroup,
         jobs=given.N,
-        max_concurrent=concurrent if concurrent is not None and concurrent < given.N else None,
+        max_concurrent=given.maxConcurrent if (given.maxConcurrent or given.N) < given.N else None,
         memory_mb=units.size(given.memory, option="--memory", unit="m"),
         disk_kb=units.size(given.disk, option="--disk", unit="k"),
         cpus=given.cpu,
@@ -150,67 +186,17 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="jobsub_submit", description=NOTICE)
-    add = parser.add_argument
-    add("-G", "--group", default="", help="experiment; else $JOBSUB_GROUP, else $GROUP")
-    add("--role", default="Analysis", help="goes into the ad; there are no tokens here")
-    add("--subgroup", default="", help="accounting subgroup")
-    add("-N", type=int, default=1, help="jobs: processes 0 to N-1 of one cluster")
-    add("--maxConcurrent", type=int, help="at most so many at once: makes a DAG of single-job clusters")
-    add("--memory", default="2000", help="MB, or with KB, MB, GB, TB")
-    add("--disk", default="10GB", help="KB, or with KB, MB, GB, TB")
-    add("--cpu", type=int, default=1, help="CPUs a job")
-    add("--gpu", type=int, default=0, help="GPUs a job")
-    add("--expected-lifetime", default="8h", help="short (3h), medium (8h), long (85200s), or as 8h")
-    add("--timeout", default="", help="kill the executable after this time, such as 8h")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--site", default="", help="comma list of sites to run at")
-    where.add_argument("--onsite", action="store_true", help="DEDICATED and OPPORTUNISTIC only")
-    where.add_argument("--offsite", action="store_true", help="OFFSITE only")
-    add("--blocklist", "--blacklist", default="", help="comma list of sites to avoid")
-    add("--resource-provides", action="append", default=[], help="usage_model=LIST")
-    add("-c", "--append_condor_requirements", action="append", default=[], help="requirements expression")
-    add("-l", "--lines", action="append", default=[], help="line for the submit file, such as '+A=\"v\"'")
-    add(
-        "-e",
-        "--environment",
-        action="append",
-        default=[],
-        help="VAR (as it is here) or VAR=VALUE for the job",
-    )
-    add(
-        "-f",
-        dest="input_file",
-        action="append",
-        default=[],
-        help="file for $CONDOR_DIR_INPUT: /path or dropbox:///path",
-    )
-    add(
-        "--tar_file_name",
-        action="append",
-        default=[],
-        help="dropbox://TAR or tardir://DIR, unpacked for the job",
-    )
-    add(
-        "-d",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("TAG", "DIR"),
-        help="copy $CONDOR_DIR_TAG to DIR at the end",
-    )
-    add("-L", "--log_file", default="", help="copy the job's standard output there at the end")
-    add("--job-info", action="append", default=[], help="command to call with the job id once submitted")
-    add("--schedd-for-testing", default="", help="submit to this schedd")
-    add("-n", "--no_submit", "--no-submit", action="store_true", help="only write the submission files")
-    add("--dataset_definition", "--dataset", default="", help="refused: there is no SAM here")
-    add("-v", "--verbose", action="count", default=0, help="say more")
-    ignored = "taken, and ignored here"
+    for group, table in ((parser, _REQUEST), (where, _WHERE), (parser, _CONTENT)):
+        for names, settings in table:
+            group.add_argument(*names, **settings)
+    note = "taken, and ignored here"
     for name in _IGNORED_FLAGS:
-        add(name, action="append_const", dest="ignored", const=name, default=[], help=ignored)
+        parser.add_argument(name, action="append_const", dest="ignored", const=name, default=[], help=note)
     for name in _IGNORED_VALUES:
-        add(name, action=_Ignored, dest="ignored", default=[], help=ignored)
-    add("executable", metavar="file:///ABS/EXE", help="what each job runs")
-    add("exe_arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
+        parser.add_argument(name, action=_Ignored, dest="ignored", default=[], help=note)
+    parser.add_argument("executable", metavar="file:///ABS/EXE", help="what each job runs")
+    parser.add_argument("exe_arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
     return parser
 
 
@@ -227,6 +213,26 @@ class _Ignored(argparse.Action):
         """Add the option's name to the list of those ignored."""
         del parser, values
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), str(option_string)])
+
+
+def _refuse(given: argparse.Namespace) -> None:
+    if given.dataset_definition:
+        raise JobsubError(
+            f"--dataset_definition {given.dataset_definition}: there is no SAM here, give files by -f"
+        )
+    if given.N < 1:
+        raise JobsubError(f"-N {given.N}: at least 1 job")
+    if given.maxConcurrent is not None and given.maxConcurrent < 1:
+        raise JobsubError(f"--maxConcurrent {given.maxConcurrent}: at least 1 job at a time")
+
+
+def _group(given: str, environ: Mapping[str, str]) -> str:
+    group = given or environ.get("JOBSUB_GROUP") or environ.get("GROUP")
+    if not group:
+        raise JobsubError("jobsub_submit needs -G group or $JOBSUB_GROUP or $GROUP in the environment")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", group):
+        raise JobsubError(f"-G {group}: a group is made of letters, digits, - and _")
+    return group
 
 
 def _executable(text: str) -> Path:

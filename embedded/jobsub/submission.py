@@ -138,23 +138,35 @@ def submit_text(options: Options, submission: Submission) -> str:
         *([f"request_gpus = {options.gpus}"] if options.gpus else []),
         f"accounting_group = {group}",
         f"accounting_group_user = {submission.user}",
-        f"+JobsubJobId = {_string(job_id)}",
-        f"+Jobsub_Group = {_string(options.group)}",
-        f"+JobsubCmd = {_string(_plain(options.executable.name))}",
-        f"+JobsubUUID = {_string(submission.uuid)}",
-        f"+JobsubOutputURL = {_string(_plain('file://' + str(submission.folder)))}",
-        f"+JobsubRole = {_string(_plain(options.role))}",
-        f"+JOB_EXPECTED_MAX_LIFETIME = {options.lifetime_s}",
-        f"+DESIRED_usage_model = {_string(_plain(options.usage_model))}",
-        *([f"+DESIRED_SITES = {_string(_plain(options.sites))}"] if options.sites else []),
-        *([f"+Blacklist_Sites = {_string(_plain(options.blocked_sites))}"] if options.blocked_sites else []),
-        # A $$() of the machine's attribute leaves MATCH_GLIDEIN_Site in the job's ad.
-        '+JOBGLIDEIN_Site = "$$(GLIDEIN_Site:Unknown)"',
+        *_attributes(options, submission, job_id),
         *_requirements(options),
         *options.lines,
         f"queue {1 if dag else options.jobs}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _attributes(options: Options, submission: Submission, job_id: str) -> list[str]:
+    """Return the lines for the job's ad that jobsub and the sites read."""
+    texts = {
+        "JobsubJobId": job_id,
+        "Jobsub_Group": options.group,
+        "JobsubCmd": _plain(options.executable.name),
+        "JobsubUUID": submission.uuid,
+        "JobsubOutputURL": _plain(f"file://{submission.folder}"),
+        "JobsubRole": _plain(options.role),
+        "DESIRED_usage_model": _plain(options.usage_model),
+        # A $$() of the machine's attribute leaves MATCH_GLIDEIN_Site in the job's ad.
+        "JOBGLIDEIN_Site": "$$(GLIDEIN_Site:Unknown)",
+    }
+    if options.sites:
+        texts["DESIRED_SITES"] = _plain(options.sites)
+    if options.blocked_sites:
+        texts["Blacklist_Sites"] = _plain(options.blocked_sites)
+    return [
+        f"+JOB_EXPECTED_MAX_LIFETIME = {options.lifetime_s}",
+        *(f"+{name} = {_string(text)}" for name, text in texts.items()),
+    ]
 
 
 def _requirements(options: Options) -> list[str]:

@@ -18,11 +18,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from include.batch.pool import ClusterId, SubmitAnswer
+from include.campaign.jobsub_options import changed_by_jobsub, check_jobsub_options
 from include.errors import MissingTool, SubmissionAmbiguous, SubmissionRefused
 
 if TYPE_CHECKING:
@@ -36,10 +37,6 @@ FAILED = re.compile(r"Error: condor_submit exited with failed status code (\d+)"
 USAGE = re.compile(r"^usage: .*?^\S+: error: ", re.MULTILINE | re.DOTALL)
 SIGN_OF_A_CLUSTER = re.compile(r"submitted to cluster|Use job id|\*\* Proc \d+\.\d+", re.IGNORECASE)
 TELLING = re.compile(r"error|fail|refus|denied|exceed|invalid|unable|cannot|not found|usage:", re.IGNORECASE)
-OWN_OPTIONS = ("-N", "-n", "--no_submit", "--no-submit", "--version", "--support-email")
-"""Options that would make the command submit something else than the request, or nothing."""
-DAG_OPTIONS = ("--maxConcurrent", "--dag", "--dataset_definition", "--dataset-definition", "--dataset")
-"""Options that make a DAG of many clusters, whose job id is DAGMan's and not the jobs'."""
 KILL_AFTER_S = 10
 """Time between the polite and the hard end of a jobsub_submit that is out of time."""
 MAX_OUTPUT = 4_000_000
@@ -53,8 +50,8 @@ class JobsubSubmitter:
 
     program: str = "jobsub_submit"
     """Name on PATH, or a path."""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables added to this process's own for the command."""
+    environment: Mapping[str, str] | None = None
+    """The command's whole environment; None: the one of this process."""
 
     def command(self, request: SubmitRequest) -> list[str]:
         """Return the command line for `request`; SubmissionRefused if jobsub could not pass something on."""
@@ -84,15 +81,14 @@ class JobsubSubmitter:
     def submit(self, request: SubmitRequest, *, timeout_s: float) -> SubmitAnswer:
         """Submit `request` within `timeout_s`; see the Submitter protocol for what it raises."""
         command = self.command(request)
-        environment = {**os.environ, **self.environment}
-        path = shutil.which(self.program, path=environment.get("PATH"))
+        path = _which(self.program, self.environment)
         if path is None:
             msg = (
                 f"{self.program} is not on PATH, so nothing was submitted. Put jobsub_lite's bin folder "
                 "on PATH, or for the personal pool run `prodsys pool start` and use its environment."
             )
             raise MissingTool(msg)
-        exit_code, output = _run([path, *command[1:]], environment, timeout_s)
+        exit_code, output = _run([path, *command[1:]], self.environment, timeout_s)
         return judge(output, exit_code=exit_code, command=command, timeout_s=timeout_s)
 
 
@@ -121,15 +117,10 @@ def judge(output: str, *, exit_code: int | None, command: list[str], timeout_s: 
     why = f"did not end within {timeout_s:g} s and was killed" if exit_code is None else "named no job id"
     msg = (
         f"jobsub_submit {why}: jobs may or may not exist.\n{text}\n"
-        "Do not submit by hand: the tag decides. The task searches for it and goes on from what it finds."
+        "Do not submit by hand: the tag decides. The next try adopts what carries it, and submits only once "
+        "every schedd has answered that nothing does."
     )
     raise SubmissionAmbiguous(msg)
-
-
-def changed_by_jobsub(argument: str) -> str:
-    """Return what jobsub_lite makes of one argument: one layer of backslashes and quote pairs is gone."""
-    unquoted = re.sub(r"(?!\\)'(.*[^\\])'", r"\1", argument)
-    return re.sub(r"\\(.)", r"\1", unquoted)
 
 
 def _check(request: SubmitRequest) -> None:
@@ -165,14 +156,11 @@ def _check_environment(environment: tuple[tuple[str, str], ...]) -> None:
 
 def _check_options(options: tuple[str, ...]) -> None:
     """Refuse options that would change what is submitted or how it is numbered."""
-    for option in options:
-        name = option.split("=", 1)[0]
-        if option in OWN_OPTIONS or re.fullmatch(r"-N\d+", option):
-            _refuse("option", option, "prodsys sets it, or it submits nothing; take it out of jobsub_options")
-        # argparse takes any prefix of a long option for the option itself.
-        if len(name) > 2 and any(full.startswith(name) for full in DAG_OPTIONS):
-            why = "it makes a DAG, one cluster a job; prodsys does not follow that: take it out"
-            _refuse("option", option, why)
+    try:
+        check_jobsub_options(options)
+    except ValueError as error:
+        msg = f"jobsub_options: {error}. Nothing was submitted."
+        raise SubmissionRefused(msg) from error
 
 
 def _check_word(what: str, word: str) -> None:
@@ -197,19 +185,26 @@ def _refuse(what: str, value: str, why: str) -> None:
     raise SubmissionRefused(msg)
 
 
-def _run(command: list[str], environment: dict[str, str], timeout_s: float) -> tuple[int | None, str]:
+def _which(program: str, environment: Mapping[str, str] | None) -> str | None:
+    """Return the program's path by the PATH of the environment it will run in."""
+    return shutil.which(program, path=None if environment is None else environment.get("PATH", ""))
+
+
+def _run(
+    command: list[str], environment: Mapping[str, str] | None, timeout_s: float
+) -> tuple[int | None, str]:
     """Run the command in a process group of its own; return its exit code (None: killed) and output.
 
     coreutils' `timeout` ends it even when this process dies first; whoever finds the intent later may rely on
     it.
     """
-    guard = ["timeout", f"--kill-after={KILL_AFTER_S}", f"{timeout_s:.3f}"]
-    if shutil.which("timeout", path=environment.get("PATH")) is None:
+    timeout = _which("timeout", environment)
+    if timeout is None:
         msg = "`timeout` is not on PATH, so nothing was submitted. Install coreutils."
         raise MissingTool(msg)
     with tempfile.TemporaryFile() as out:
         process = subprocess.Popen(
-            [*guard, *command],
+            [timeout, f"--kill-after={KILL_AFTER_S}", f"{timeout_s:.3f}", *command],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,

@@ -50,8 +50,8 @@ class SubmitLimits:
 
     timeout_s: float = 900.0
     """jobsub_submit is ended after this; an upload to RCDS may take minutes."""
-    grace_s: float = 60.0
-    """For so long after jobsub_submit's end its jobs may still become visible."""
+    grace_s: float = 120.0
+    """For so long after jobsub_submit's end its jobs may still become visible: absence proves nothing."""
     search_every_s: float = 3.0
 
 
@@ -98,8 +98,12 @@ def submit_once(
     """Submit `request` unless its tag is submitted already; return the ledger's row with the clusters.
 
     SubmissionRefused: nothing was submitted, the row says refused, and calling again may submit.
-    SubmissionAmbiguous: not known; the row stays as it is, nothing is submitted, and calling again goes on
-    searching. LedgerError: the tag is on more than one cluster, or the row is missing; a person must look.
+    SubmissionAmbiguous: not known yet; the row stays as it is, and calling again searches first. That call
+    submits only where jobsub_submit's end (or its time-out, where the try was killed) lies longer back than
+    the grace and every schedd then answers that neither its queue nor its history has the tag. While one
+    schedd does not answer, nothing is submitted.
+    LedgerError: the tag is on more than one cluster, on one with another number of jobs, or the row is
+    missing; a person must look.
     """
     one_try = _Try(
         ledger=ledger_port,
@@ -180,6 +184,8 @@ def _submit(one_try: _Try) -> Submission:
 
 def _adopt(one_try: _Try, found: tuple[ClusterId, ...], when: str) -> Submission:
     """Record jobs that exist already instead of submitting."""
+    if len(found) == 1:
+        _check_jobs(one_try, found[0])
     message = f"adopted: jobs with this tag were found {when}: {', '.join(map(str, found))}"
     return _record(one_try, found, message)
 
@@ -199,6 +205,24 @@ def _record(one_try: _Try, clusters: tuple[ClusterId, ...], message: str) -> Sub
     one_try.ledger.record_submitted(tag, clusters=rows, message=message, now=one_try.now())
     log.info("%s: %d jobs in cluster %s", tag, one_try.request.jobs, clusters[0])
     return _row(one_try)
+
+
+def _check_jobs(one_try: _Try, cluster: ClusterId) -> None:
+    """Refuse a cluster that has not as many jobs as the request: process numbers say what each makes."""
+    tag, asked = one_try.request.tag, one_try.request.jobs
+    try:
+        ads = one_try.pool.ads(cluster.schedd, [cluster.cluster])
+    except ScheddUnreachable as error:
+        _cannot_tell(one_try, str(error), error)
+    jobs = sum(ad.tag == tag for ad in ads)
+    if jobs != asked:
+        msg = (
+            f"{tag}: cluster {cluster} carries this tag with {jobs} jobs, but {asked} were to be submitted. "
+            "Nothing is recorded, and nothing more is submitted. Look at its jobs with condor_q and "
+            "condor_history. If they are the submission's and some have left the history, record the cluster "
+            f"in the ledger by hand with {asked} jobs; if somebody else gave them this tag, a person decides."
+        )
+        raise LedgerError(msg)
 
 
 def _refused(one_try: _Try, error: SubmissionRefused) -> NoReturn:

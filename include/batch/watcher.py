@@ -85,7 +85,7 @@ class ScheddWatcher:
     """Called in a thread after each answered poll, before waits resolve; what it raises is logged."""
     clock: Callable[[], float] = time.time
     close: Callable[[], None] = lambda: None
-    """Called when nobody waits any more."""
+    """Called in a thread when nobody waits any more; the pool must answer again after it."""
     failures: int = field(default=0, init=False)
     """Polls in a row without an answer."""
     polls: int = field(default=0, init=False)
@@ -109,19 +109,27 @@ class ScheddWatcher:
             self._wake.set()
 
     async def _run(self) -> None:
-        """Poll while anybody waits."""
+        """Poll while anybody waits, those included who begin while the pool is being closed."""
+        while self._waits:
+            try:
+                while self._waits:
+                    await self._poll()
+                    await self._pause()
+            except Exception as error:
+                # A defect, not an unreachable schedd: nobody may be left waiting for ever.
+                log.exception("%s: the watcher failed", self.schedd)
+                for wait in self._waits:
+                    if not wait.done.done():
+                        wait.done.set_exception(error)
+            finally:
+                await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        """Close the pool; a failure must not end the loop while somebody waits."""
         try:
-            while self._waits:
-                await self._poll()
-                await self._pause()
-        except Exception as error:
-            # A defect, not an unreachable schedd: nobody may be left waiting for ever.
-            log.exception("%s: the watcher failed", self.schedd)
-            for wait in self._waits:
-                if not wait.done.done():
-                    wait.done.set_exception(error)
-        finally:
-            await asyncio.to_thread(self.close)
+            self.close()
+        except Exception:
+            log.exception("%s: closing the pool failed", self.schedd)
 
     async def _pause(self) -> None:
         """Wait for the next poll: the interval, less where a wait begins or ends, more where none answers."""

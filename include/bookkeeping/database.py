@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite  # noqa: TID253  see above
 
 from include.bookkeeping import schema
 from include.bookkeeping.tables import slices, submissions
-from include.errors import LedgerError
+from include.errors import LedgerError, LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +28,16 @@ LOCK_WAIT_S = 30
 
 WRITES = "prodsys_writes"
 """Execution option of connections that write: SQLite then locks at BEGIN, so that no update is lost."""
+
+_SQLITE_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
+"""Primary codes (the low byte) of what may be over at the next try: https://sqlite.org/rescode.html."""
 
 IN_LIMIT = 10_000
 """Values in one `IN (…)`; SQLite takes 32,766 variables a statement."""
@@ -64,7 +76,8 @@ class LedgerDatabase:
         with self._explained():
             if self._sqlite_file is not None:
                 self._sqlite_file.parent.mkdir(parents=True, exist_ok=True)
-                schema.use_wal(self._engine)
+                with _folder_lock(self._sqlite_file.parent):
+                    schema.use_wal(self._engine)
             with self._engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
                 schema.upgrade(connection)
         return schema.HEAD
@@ -98,7 +111,8 @@ class LedgerDatabase:
             raise LedgerError(f"ledger {self.place} refused a record: {_cause(error)}") from error
         except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
             message = f"ledger {self.place} cannot be used: {_cause(error)}"
-            raise LedgerError(message) from error
+            kind = LedgerUnavailable if _may_pass(error) else LedgerError
+            raise kind(message) from error
 
     @contextmanager
     def _transaction(self, options: Mapping[str, Any]) -> Iterator[Connection]:
@@ -184,6 +198,32 @@ def _on_sqlite_begin(connection: Connection) -> None:
     """
     writes = connection.get_execution_options().get(WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock: processes that change a new file's journal mode at once can starve each other."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Return whether an error says that the database is away or busy, not that something is wrong with it.
+
+    psycopg's OperationalError and InterfaceError are about the server and the connection to it, also where
+    transactions collide (https://www.psycopg.org/psycopg3/docs/api/errors.html); sqlite3's OperationalError
+    is about anything, so its code decides.
+    """
+    original = getattr(error, "orig", None) or error
+    code = getattr(original, "sqlite_errorcode", None)
+    if code is not None:
+        return (code & 0xFF) in _SQLITE_PASSING
+    broken = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+    return isinstance(error, broken) or getattr(error, "connection_invalidated", False)
 
 
 def _cause(error: BaseException) -> str:

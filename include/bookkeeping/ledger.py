@@ -17,5 +17,5 @@ class Ledger(
     """What is known of every campaign, in SQLite or Postgres.
 
     Every method is one transaction, and safe to call again with the same arguments. What goes wrong in the
-    database is a LedgerError that names it.
+    database is a LedgerError that names it; LedgerUnavailable where trying again helps.
     """

@@ -8,7 +8,7 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 
 from include.bookkeeping.database import IN_LIMIT, LedgerDatabase, upsert
 from include.bookkeeping.ledger_slices import pinned_plan
-from include.bookkeeping.records import ProgressSample, StageProgress
+from include.bookkeeping.records import OpenVerdict, ProgressSample, StageProgress, VerdictRecord
 from include.bookkeeping.tables import (
     merges,
     outputs,
@@ -56,22 +56,6 @@ class LedgerProgress(LedgerDatabase):
         with self._read() as connection:
             return [_sample(row) for row in connection.execute(query)]
 
-    def latest_progress(self, dag_id: str, tranche: str) -> list[ProgressSample]:
-        """Return the last sample of each of the tranche's submissions that has one, oldest first."""
-        newest = (
-            sa.select(progress_samples.c.submission_id, sa.func.max(progress_samples.c.at).label("at"))
-            .join(submissions)
-            .where(submissions.c.dag_id == dag_id, submissions.c.tranche == tranche)
-            .group_by(progress_samples.c.submission_id)
-            .subquery()
-        )
-        same = (progress_samples.c.submission_id == newest.c.submission_id) & (
-            progress_samples.c.at == newest.c.at
-        )
-        with self._read() as connection:
-            found = connection.execute(_samples().join(newest, same).order_by(submissions.c.id))
-            return [_sample(row) for row in found]
-
     def stage_progress(self, dag_id: str, tranche: str, *, run: int | None = None) -> list[StageProgress]:
         """Return what became of the subruns of a tranche, or of one run, stage by stage in the plan's order.
 
@@ -86,6 +70,21 @@ class LedgerProgress(LedgerDatabase):
                 mine &= slices.c.run == run
             counted = _Counts(connection, mine)
             return [counted.of(stage) for stage in plan.stages]
+
+    def open_verdicts(self, dag_id: str, tranche: str) -> list[OpenVerdict]:
+        """Return why subruns of the tranche are not accepted, as far as they were checked.
+
+        That is one verdict a process of the last submission that was to make them: the last that is not
+        passed, which decided. In order of submission and process.
+        """
+        with self._read() as connection:
+            plan = pinned_plan(connection, dag_id, tranche)
+            kinds = {stage.name: len(stage.outputs) for stage in plan.stages}
+            rows = connection.execute(
+                _not_passed((slices.c.dag_id == dag_id) & (slices.c.tranche == tranche))
+            )
+            last = {(row.id, row.process): row for row in rows if row.kinds < kinds.get(row.stage, 0)}
+            return [_open_verdict(row) for row in last.values()]
 
 
 class _Counts:
@@ -161,30 +160,54 @@ def _duplicates(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
 
 
 def _failed(connection: Connection, mine: sa.ColumnElement[bool]) -> dict[tuple[str, int], int]:
-    """Return (stage, outputs accepted all the same) → subruns whose last submission was checked and failed."""
+    """Return (stage, outputs accepted all the same) → subruns whose last submission failed its check."""
     latest, judged = _latest_units(mine), verdict_table.c
     failed = sa.exists().where(
         judged.submission_id == latest.c.submission_id,
         judged.process == latest.c.process,
         judged.outcome == Outcome.FAILED,
     )
-    # A look-up for each failed unit: joined, Postgres may compare all with all before it has statistics.
-    kinds = (
+    width = (latest.c.last_subrun - latest.c.first_subrun + 1).label("subruns")
+    chosen = sa.select(latest.c.stage, width, _accepted_kinds(latest)).where(latest.c.place == 1, failed)
+    rows = connection.execute(_summed(chosen.subquery()))
+    return {(row.stage, row.kinds): int(row.subruns) for row in rows}
+
+
+def _accepted_kinds(unit: sa.Subquery) -> sa.Label[int]:
+    """Return how many outputs are accepted for a unit's subruns.
+
+    A look-up for each unit: joined, Postgres may compare all with all before it has statistics.
+    """
+    return (
         sa.select(sa.func.count())
         .where(
-            outputs.c.experiment == latest.c.experiment,
-            outputs.c.run == latest.c.run,
-            outputs.c.stage == latest.c.stage,
-            outputs.c.first_subrun == latest.c.first_subrun,
+            outputs.c.experiment == unit.c.experiment,
+            outputs.c.run == unit.c.run,
+            outputs.c.stage == unit.c.stage,
+            outputs.c.first_subrun == unit.c.first_subrun,
             outputs.c.accepted_at.is_not(None),
         )
         .scalar_subquery()
+        .label("kinds")
     )
-    width = (latest.c.last_subrun - latest.c.first_subrun + 1).label("subruns")
-    found = (
-        sa.select(latest.c.stage, width, kinds.label("kinds")).where(latest.c.place == 1, failed).subquery()
-    )
-    return {(row.stage, row.kinds): int(row.subruns) for row in connection.execute(_summed(found))}
+
+
+def _not_passed(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Return the verdicts that are not passed, in order, with how many outputs are accepted all the same."""
+    latest, judged = _latest_units(mine), verdict_table.c
+    here = (judged.submission_id == latest.c.submission_id) & (judged.process == latest.c.process)
+    return (
+        sa.select(
+            submissions.c.id, submissions.c.tag, latest.c.stage, latest.c.run, latest.c.process,
+            latest.c.first_subrun, latest.c.last_subrun, _accepted_kinds(latest),
+            judged.check_name, judged.outcome, judged.reason, judged.evidence,
+        )
+        .select_from(latest)
+        .join(verdict_table, here)
+        .join(submissions, submissions.c.id == latest.c.submission_id)
+        .where(latest.c.place == 1, judged.outcome != Outcome.PASSED)
+        .order_by(submissions.c.id, latest.c.process, judged.position)
+    )  # fmt: skip
 
 
 def _latest_units(mine: sa.ColumnElement[bool]) -> sa.Subquery:
@@ -239,6 +262,19 @@ def _ids(connection: Connection, tags: Sequence[str]) -> dict[str, int]:
         if tag not in found:
             raise LedgerError(f"the ledger has no submission {tag}: record its intent first")
     return found
+
+
+def _open_verdict(row: Row[Any]) -> OpenVerdict:
+    verdict = VerdictRecord(
+        process=row.process,
+        first_subrun=row.first_subrun,
+        last_subrun=row.last_subrun,
+        check=row.check_name,
+        outcome=Outcome(row.outcome),
+        reason=row.reason,
+        evidence=row.evidence,
+    )
+    return OpenVerdict(stage=row.stage, run=row.run, tag=row.tag, verdict=verdict)
 
 
 def _samples() -> sa.Select[Any]:

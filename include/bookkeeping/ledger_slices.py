@@ -11,14 +11,16 @@ from include.bookkeeping.database import LedgerDatabase, insert_if_new
 from include.bookkeeping.records import Slice
 from include.bookkeeping.tables import campaigns, dag_runs, experiments, slices
 from include.campaign.plan import CampaignPlan
-from include.errors import LedgerError, RunRangeError
+from include.errors import LedgerError, PlanError, RunRangeError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy.engine import Connection, Row
 
 log = logging.getLogger(__name__)
+
+SPANS_SHOWN = 5
 
 
 class LedgerSlices(LedgerDatabase):
@@ -31,7 +33,7 @@ class LedgerSlices(LedgerDatabase):
 
         The first call pins `plan`. A later call keeps what is there and adds slices when more are asked for;
         it never drops one. New runs are the lowest unused ones of the range in `plan`, all or none:
-        RunRangeError if there are too few.
+        RunRangeError if there are too few, or if another campaign has runs of that range.
         """
         if slices < 1:
             raise LedgerError(
@@ -60,6 +62,11 @@ class LedgerSlices(LedgerDatabase):
         """Return the plan that was pinned for the tranche; LedgerError if nothing was reserved."""
         with self._read() as connection:
             return pinned_plan(connection, dag_id, tranche)
+
+    def campaigns(self) -> list[str]:
+        """Return the dag_ids of all campaigns that have reserved slices, in order of name."""
+        with self._read() as connection:
+            return list(connection.scalars(sa.select(campaigns.c.dag_id).order_by(campaigns.c.dag_id)))
 
     def tranches(self, dag_id: str) -> list[str]:
         """Return the campaign's tranches in the order in which they were reserved."""
@@ -102,7 +109,7 @@ def pinned_plan(connection: Connection, dag_id: str, tranche: str) -> CampaignPl
         raise LedgerError(f"the ledger has no plan for {dag_id}, tranche {tranche}: reserve its slices first")
     try:
         return CampaignPlan.from_dict(data)
-    except (TypeError, KeyError, ValueError) as error:
+    except (PlanError, TypeError, KeyError, ValueError) as error:
         message = f"the plan pinned for {dag_id}, tranche {tranche} does not fit this prodsys: {error}"
         raise LedgerError(message) from error
 
@@ -148,9 +155,7 @@ def _add(
 ) -> None:
     """Add slices start..start+count-1; their size is the pinned plan's, so that a tranche is of one piece."""
     pinned = pinned_plan(connection, plan.dag_id, tranche)
-    same = slices.c.experiment == plan.experiment
-    inside = slices.c.run.between(plan.first_run, plan.last_run)
-    used = list(connection.scalars(sa.select(slices.c.run).where(same, inside)))
+    used = _used_runs(connection, plan)
     runs = lowest_unused(used, first=plan.first_run, last=plan.last_run, count=count)
     if runs is None:
         left = max(plan.last_run - plan.first_run + 1 - len(used), 0)
@@ -162,6 +167,40 @@ def _add(
     size = {"first_subrun": pinned.first_subrun, "subruns": pinned.subruns}
     rows = [{**common, **size, "run": run, "slice_index": start + offset} for offset, run in enumerate(runs)]
     connection.execute(sa.insert(slices), rows)
+
+
+def _used_runs(connection: Connection, plan: CampaignPlan) -> list[int]:
+    """Return the campaign's own runs in its range; RunRangeError if another campaign has some there."""
+    same = slices.c.experiment == plan.experiment
+    inside = slices.c.run.between(plan.first_run, plan.last_run)
+    owners: dict[str, list[int]] = {}
+    for row in connection.execute(
+        sa.select(slices.c.dag_id, slices.c.run).where(same, inside).order_by(slices.c.run)
+    ):
+        owners.setdefault(row.dag_id, []).append(row.run)
+    used = owners.pop(plan.dag_id, [])
+    if owners:
+        taken = "; ".join(f"{dag_id} has {spans(runs)}" for dag_id, runs in owners.items())
+        highest = connection.scalar(sa.select(sa.func.max(slices.c.run)).where(same))
+        raise RunRangeError(
+            f"{plan.dag_id}: other campaigns have runs of its range {plan.first_run}..{plan.last_run}: "
+            f"{taken}. Give it a range of its own: change `runs` in {plan.spec_file}; "
+            f"the highest run used in {plan.experiment} is {highest}"
+        )
+    return used
+
+
+def spans(runs: Sequence[int]) -> str:
+    """Return rising numbers in words, such as `1000..1002, 1005`; the first few spans of many."""
+    found: list[list[int]] = []
+    for run in runs:
+        if found and run == found[-1][1] + 1:
+            found[-1][1] = run
+        else:
+            found.append([run, run])
+    told = [str(first) if first == last else f"{first}..{last}" for first, last in found[:SPANS_SHOWN]]
+    more = len(runs) - sum(last - first + 1 for first, last in found[:SPANS_SHOWN])
+    return ", ".join(told) + (f" and {more} more" if more else "")
 
 
 def _slices(connection: Connection, dag_id: str, tranche: str) -> tuple[Slice, ...]:

@@ -141,6 +141,16 @@ class VerdictRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenVerdict:
+    """Why a process left its subruns without an accepted output: the verdict that decided."""
+
+    stage: str
+    run: int
+    tag: str
+    verdict: VerdictRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressSample:
     """One submission's jobs by state at one moment."""
 

@@ -107,7 +107,7 @@ class Context:
         return os.path.normpath(text)
 
     def file_list(self, name: str, path: KeyPath) -> tuple[str, ...]:
-        """Return the files that a list names, in order; the list must be there, name at least one, and none twice."""
+        """Return the files that a list names, in order; it must be there, name some, none twice."""
         listed = self.file(name, path, what="file list")
         if not listed or not os.path.isfile(listed):  # noqa: PTH113
             return ()

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_origin, get_type_hints
+
+from include.errors import PlanError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 PLAN_VERSION = 1
+"""Raise it, and add to `_UPGRADES`, when a stored plan would be read wrongly: a key renamed, removed or of
+another meaning. A new field needs no new version if it has a default that is true of older plans."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +45,7 @@ class InputPlan:
     per_job: int
     """With `files`: how many consecutive files a subrun takes."""
     reuse: bool = False
-    """With `files`: whether the list wraps round at its end; else no two subruns of the campaign share a file."""
+    """With `files`: the list wraps round at its end; else no two subruns of the campaign share a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +59,7 @@ class OutputPlan:
     tree: str | None
     """The TTree that must be there; None for files that are not ROOT."""
     events: int | None
-    """Events a subrun must hold; None: at least one; never checked where `tree` is None."""
+    """Events a subrun must hold, counted in the tree, else as the job reports them; None: at least one."""
     keep: Literal["forever", "until-merged"]
     """`until-merged`: cleanup may remove it once all that was made from it is merged and verified."""
 
@@ -149,11 +156,16 @@ class CampaignPlan:
         return f"{self.experiment}.{self.campaign}"
 
     def stage(self, name: str) -> StagePlan:
-        """Return the stage called `name`; KeyError if there is none."""
+        """Return the stage called `name`; PlanError if there is none."""
         for stage in self.stages:
             if stage.name == name:
                 return stage
-        raise KeyError(name)
+        raise PlanError(
+            f"{self.dag_id}: this dag_run's plan has no stage {name!r}, only "
+            f"{', '.join(stage.name for stage in self.stages)}. The stages in {self.spec_file} were changed "
+            "after the dag_run began, and it keeps its plan: finish it with the stages that it has, "
+            "or start a new dag_run"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values; the inverse of `from_dict`."""
@@ -161,9 +173,31 @@ class CampaignPlan:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Build a plan from `to_dict`'s result, or from its JSON; TypeError on an unknown or missing key."""
-        plan: Self = _build(cls, data)
+        """Build a plan from `to_dict`'s result, or from its JSON, of this version or an older one.
+
+        PlanError where the version is unknown, TypeError on an unknown or missing key.
+        """
+        plan: Self = _build(cls, _upgraded(data))
         return plan
+
+
+_UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Version → what makes a stored plan of that version one of the next; one for each version before ours."""
+
+
+def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored plan as one of this version."""
+    version = data.get("version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise PlanError(f"the plan's version is {version!r}, not a number from 1 to {PLAN_VERSION}")
+    if version > PLAN_VERSION:
+        raise PlanError(
+            f"the plan is of version {version}, and this prodsys reads versions up to {PLAN_VERSION}: "
+            "finish this dag_run with the prodsys that began it, or a newer one"
+        )
+    for older in range(version, PLAN_VERSION):
+        data = {**_UPGRADES[older](data), "version": older + 1}
+    return data
 
 
 def _build(kind: Any, value: Any) -> Any:

@@ -28,6 +28,7 @@ from include.campaign.identifiers import (
     check_stage_name,
     check_word,
 )
+from include.campaign.jobsub_options import check_jobsub_options
 from include.campaign.units import SIZE_PATTERN, TIME_PATTERN, parse_size, parse_time
 from include.campaign.wording import shown
 
@@ -40,20 +41,6 @@ MAX_SLICES = 1000
 """Airflow maps at most 1024 slices in one dag_run."""
 
 SPEC_KEYS_THAT_MAY_BE_NULL = frozenset({"schedule", "role", "tree"})
-
-_OWN_JOBSUB_OPTIONS = {
-    "-G": "group", "--group": "group", "--role": "role", "-N": "subruns", "--memory": "memory",
-    "--disk": "disk", "--cpu": "cpus", "--expected-lifetime": "lifetime", "-e": "environment",
-    "--environment": "environment", "-f": "files",
-}  # fmt: skip
-"""jobsub option → the spec key to use in its place."""
-_BAD_JOBSUB_OPTIONS = {
-    **dict.fromkeys(("-n", "--no-submit", "--no_submit"), "submits nothing"),
-    **dict.fromkeys(
-        ("--maxConcurrent", "--dag", "--dataset", "--dataset_definition", "--dataset-definition"),
-        "makes a DAG of clusters, which prodsys cannot follow",
-    ),
-}
 
 
 def _text(value: object) -> object:
@@ -88,12 +75,7 @@ def _events(value: object) -> int:
 
 
 def _jobsub_options(options: tuple[str, ...]) -> tuple[str, ...]:
-    for option in options:
-        name = option.split("=", 1)[0]
-        if name in _OWN_JOBSUB_OPTIONS:
-            raise ValueError(f"the option {name} is prodsys's own: use the key {_OWN_JOBSUB_OPTIONS[name]!r}")
-        if name in _BAD_JOBSUB_OPTIONS:
-            raise ValueError(f"the option {name} {_BAD_JOBSUB_OPTIONS[name]}: remove it")
+    check_jobsub_options(options)
     return options
 
 
@@ -204,7 +186,7 @@ class InputSpec(SpecModel):
     )
     reuse: bool = Field(
         default=False,
-        description="With `files`: true: the list wraps round at its end, as for pile-up; false: each file is read once.",
+        description="With `files`: true: the list wraps round at its end; false: each is read once.",
     )
 
     @model_validator(mode="before")

@@ -102,10 +102,10 @@ def _require_enough(context: Context, source: InputSpec, files: tuple[str, ...],
     slices, subruns = context.spec.slices, context.spec.subruns
     missing = slices * subruns * source.per_job - len(files)
     if missing > 0:
+        needed = f"slices ({slices}) x subruns ({subruns}) x per_job ({source.per_job})"
         context.wrong(
-            f"the list's {len(files)} files are {missing} too few for slices ({slices}) x subruns ({subruns}) "
-            f"x per_job ({source.per_job})", (*path, "files"),
-            hint="add files or ask for less; if files may be read more than once, as for pile-up: reuse: true",
+            f"the list's {len(files)} files are {missing} too few for {needed}", (*path, "files"),
+            hint="add files or ask for less; or, if files may be read again, as pile-up may, set reuse: true",
             at_key=True,
         )  # fmt: skip
 
@@ -214,11 +214,21 @@ def _common(context: Context, path: KeyPath, own: JobKeys) -> dict[str, Any]:
             cpus=_setting(context, own, "cpus"),
             lifetime_s=_setting(context, own, "lifetime"),
         ),
-        "success_threshold": float(_setting(context, own, "success_threshold")),
+        "success_threshold": _success_threshold(context, own),
         "hold_limit_s": _setting(context, own, "hold_limit"),
         "unknown_limit_s": _setting(context, own, "unknown_limit"),
         "jobsub_options": _setting(context, own, "jobsub_options"),
     }
+
+
+def _success_threshold(context: Context, own: JobKeys) -> float:
+    """Return the fraction that must be accepted: all of a merge's, unless the merge itself says otherwise.
+
+    What a stage lacks is made by others; what a merge lacks was made, and is in no file.
+    """
+    if isinstance(own, MergeSpec) and own.success_threshold is None:
+        return 1.0
+    return float(_setting(context, own, "success_threshold"))
 
 
 def _arguments(context: Context, path: KeyPath, stage: StageSpec, events: int | None) -> tuple[str, ...]:
@@ -320,22 +330,17 @@ def _checks(
 
 def _merge(context: Context, key: str, merge: MergeSpec) -> StagePlan | None:
     path: KeyPath = ("merge", key)
-    of_stage, _, named = (merge.of or key).partition(".")
-    where = (*path, "of") if merge.of is not None else path
-    if merge.of is None and key not in context.spec.stages and key not in context.written("stages"):
-        hint = did_you_mean(key, context.spec.stages) + " or say which with 'of'"
-        context.wrong(f"there is no stage {key!r} to merge", path, hint=hint, at_key=True)
-        return None
-    of_output = _parent_output(context, of_stage, named or None, where)
+    of_stage, of_output = _merged(context, key, merge)
     if of_output is None:
         return None
     tree = merge.tree or _tree_of(context, of_stage, of_output)
     if merge.method == "hadd" and tree is None:
         context.wrong(
-            f"hadd merges ROOT files, and {of_stage!r} has no 'tree'", where,
+            f"hadd merges ROOT files, and {of_stage!r} has no 'tree'",
+            _of_path(key, merge),
             hint="give the tree, or use method: command",
             at_key=merge.of is None,
-        )  # fmt: skip
+        )
     output = OutputPlan(
         name=DEFAULT_OUTPUT,
         file_name=file_template(context, merge.output, (*path, "output")),
@@ -360,6 +365,20 @@ def _merge(context: Context, key: str, merge: MergeSpec) -> StagePlan | None:
         ),
         **_common(context, path, merge),
     )
+
+
+def _of_path(key: str, merge: MergeSpec) -> KeyPath:
+    return ("merge", key) if merge.of is None else ("merge", key, "of")
+
+
+def _merged(context: Context, key: str, merge: MergeSpec) -> tuple[str, str | None]:
+    """Return the stage and the output that a merge reads; None where there is none such, which is noted."""
+    stage, _, output = (merge.of or key).partition(".")
+    if merge.of is None and key not in context.spec.stages and key not in context.written("stages"):
+        hint = did_you_mean(key, context.spec.stages) + " or say which with 'of'"
+        context.wrong(f"there is no stage {key!r} to merge", ("merge", key), hint=hint, at_key=True)
+        return stage, None
+    return stage, _parent_output(context, stage, output or None, _of_path(key, merge))
 
 
 def _tree_of(context: Context, stage: str, output: str) -> str | None:

@@ -31,6 +31,10 @@ _STORAGE_TROUBLE = frozenset(
 )
 
 
+VISIBLE_AFTER_S = 600
+"""After its job has ended, what an execution published may stay invisible for so long: storage lags."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One process of a submission, seen through one of its executions."""
@@ -48,7 +52,9 @@ class Case:
     listed: bool
     """Whether the submission's areas are there; if not, that a file is missing proves nothing."""
     all_ended: bool
-    """Whether every job of the submission is known to have ended."""
+    """Whether every job of the submission is known to have ended, and what they left must be visible."""
+    now: float
+    """Epoch seconds."""
     since: str
     """When the submission was made, for people."""
 
@@ -71,8 +77,16 @@ class Case:
             return None
         return tuple(self.sources[path] for path in paths)
 
+    def lags(self) -> bool:
+        """Whether it ended so lately that what it published may not be visible yet."""
+        ad, report = self.evidence.ad, self.report
+        ended: float | None = ad.ended_at if ad is not None and ad.status.ended else None
+        if ended is None and report is not None:
+            ended = report.ended
+        return ended is None or self.now - ended < VISIBLE_AFTER_S
+
     def expected_events(self, plan: OutputPlan) -> int | None:
-        """Return how many events the output must hold; None: at least one."""
+        """Return how many events the output must hold; None where the spec, or the ledger, does not say."""
         if self.stage.is_merge:
             counts = [record.events for record in self.merged() or ()]
             known = [count for count in counts if count is not None]
@@ -101,6 +115,14 @@ def inputs_unknown(check: str, case: Case) -> Verdict:
     return unknown(
         check, f"inputs not in the ledger: {len(lost)} of the merged files, nothing to compare with", lost[0]
     )
+
+
+def sum_unknown(check: str, case: Case) -> Verdict:
+    """Return the verdict on a merge of files whose events nobody counted: what must add up is not known."""
+    merged = case.merged() or ()
+    lost = [record.path for record in merged if record.events is None]
+    reason = f"sum of the inputs' events not known: {len(lost)} of {len(merged)} have no count in the ledger"
+    return unknown(check, reason, lost[0] if lost else case.logs)
 
 
 def not_read(check: str, path: str, error: OSError) -> Verdict:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from include.batch.pool import JobAd
 from include.campaign.naming import area_of
-from include.campaign.states import JobStatus
+from include.campaign.states import JobStatus, SubmissionState
 from include.checks.reports import EXECUTION, MAX_BYTES, Expected, Report, Unreadable, parse
 from include.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from include.batch.pool import JobAd
-    from include.bookkeeping.records import Submission, Unit
+    from include.bookkeeping.records import JobRecord, Submission, Unit
     from include.campaign.plan import CampaignPlan
 
 ALIVE = frozenset({JobStatus.IDLE, JobStatus.RUNNING, JobStatus.TRANSFERRING_OUTPUT, JobStatus.SUSPENDED})
@@ -51,6 +51,8 @@ class Evidence:
     reports: tuple[Report, ...]
     """In the order in which the executions ended."""
     unreadable: tuple[Unreadable, ...]
+    recalled: frozenset[str] = frozenset()
+    """Ids of jobs whose ad is what the ledger had noted: neither queue nor history knows them any more."""
 
     @property
     def ad(self) -> JobAd | None:
@@ -62,6 +64,17 @@ class Evidence:
         """Whether a job for this process may still produce something."""
         return any(ad.status in ALIVE for ad in self.ads)
 
+    @property
+    def held(self) -> bool:
+        """Whether its job is held now."""
+        ad = self.ad
+        return ad is not None and ad.status is JobStatus.HELD and ad.job_id not in self.recalled
+
+    @property
+    def may_publish(self) -> bool:
+        """Whether a job for this process may still produce something: a held one once it is released."""
+        return self.alive or any(ad.status is JobStatus.HELD for ad in self.ads)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
@@ -71,7 +84,9 @@ class Gathered:
     unplaced: tuple[JobAd, ...]
     """Ads of this submission whose process nobody can tell (jobsub turned the cluster into a DAG)."""
     all_ended: bool
-    """Whether as many jobs as were submitted are known, and every one has ended."""
+    """Whether this check or an earlier one knew as many jobs as were submitted, and every one has ended."""
+    last_end: float | None
+    """When the last of them ended, epoch seconds; None where no ad tells."""
     notes: tuple[str, ...]
     """One sentence on each thing found that fits nowhere."""
 
@@ -171,21 +186,20 @@ def _bytes(path: str) -> tuple[bytes, float]:
     return data, status.st_mtime
 
 
-def gather(submission: Submission, *, ads: Iterable[JobAd], area: AreaEvidence) -> Gathered:
-    """Bring ads, reports and units together by process."""
+def gather(
+    submission: Submission, *, ads: Iterable[JobAd], area: AreaEvidence, known: Iterable[JobRecord] = ()
+) -> Gathered:
+    """Bring ads, reports and units together by process.
+
+    `known` is what the ledger had noted of the jobs: it counts where there is no ad, for history rotates.
+    """
     ours, notes = _own(submission, ads)
-    expected = Expected.of(submission, logs=area.logs, outstage=area.outstage)
-    sections = {report.cluster: report.unit for report in area.reports}
-    placed: dict[int, list[JobAd]] = {}
-    unplaced = []
-    for ad in ours:
-        process = expected.unit_of(cluster=ad.cluster, process=ad.process)
-        if process is None and ad.process == 0:
-            process = sections.get(ad.cluster)
-        if process is None:
-            unplaced.append(ad)
-        else:
-            placed.setdefault(process, []).append(ad)
+    recalled = _recall(submission, known, ours)
+    everything = [*ours, *(ad for _, ad in recalled)]
+    placed, unplaced = _place(submission, ours, area)
+    for process, ad in recalled:
+        placed.setdefault(process, []).append(ad)
+    ids = frozenset(ad.job_id for _, ad in recalled)
     reports: dict[int, list[Report]] = {}
     for report in area.reports:
         reports.setdefault(report.unit, []).append(report)
@@ -205,13 +219,35 @@ def gather(submission: Submission, *, ads: Iterable[JobAd], area: AreaEvidence) 
                 ads=tuple(sorted(placed.get(process, ()), key=_news)),
                 reports=tuple(reports.get(process, ())),
                 unreadable=tuple(broken.get(process, ())),
+                recalled=ids & {ad.job_id for ad in placed.get(process, ())},
             )
             for process, unit in enumerate(submission.units)
         ),
         unplaced=tuple(unplaced),
-        all_ended=bool(ours) and len(ours) >= jobs and all(ad.status.ended for ad in ours),
+        all_ended=(submission.state is SubmissionState.ENDED or len(everything) >= jobs > 0)
+        and all(ad.status.ended for ad in everything),
+        last_end=max((ad.ended_at for ad in everything if ad.ended_at is not None), default=None),
         notes=tuple(notes),
     )
+
+
+def _place(
+    submission: Submission, ours: Iterable[JobAd], area: AreaEvidence
+) -> tuple[dict[int, list[JobAd]], list[JobAd]]:
+    """Return process → its ads, and the ads whose process nobody can tell."""
+    expected = Expected.of(submission, logs=area.logs, outstage=area.outstage)
+    sections = {report.cluster: report.unit for report in area.reports}
+    placed: dict[int, list[JobAd]] = {}
+    unplaced = []
+    for ad in ours:
+        process = expected.unit_of(cluster=ad.cluster, process=ad.process)
+        if process is None and ad.process == 0:
+            process = sections.get(ad.cluster)
+        if process is None:
+            unplaced.append(ad)
+        else:
+            placed.setdefault(process, []).append(ad)
+    return placed, unplaced
 
 
 def _own(submission: Submission, ads: Iterable[JobAd]) -> tuple[list[JobAd], list[str]]:
@@ -225,6 +261,52 @@ def _own(submission: Submission, ads: Iterable[JobAd]) -> tuple[list[JobAd], lis
     if not others:
         return ours, []
     return ours, [f"{len(others)} ads belong to other submissions, {others[0].job_id} first: not used"]
+
+
+def _recall(
+    submission: Submission, known: Iterable[JobRecord], ads: Iterable[JobAd]
+) -> list[tuple[int, JobAd]]:
+    """Return (process, ad) of jobs that the ledger knows and no ad tells of any more."""
+    there = {(ad.schedd, ad.cluster, ad.process) for ad in ads}
+    return [
+        (job.unit, _recalled(job, tag=submission.tag))
+        for job in known
+        if (job.schedd, job.cluster, job.process) not in there and job.unit < len(submission.units)
+    ]
+
+
+def _recalled(job: JobRecord, *, tag: str) -> JobAd:
+    """Return a job's ad as the ledger remembers it; one that had not ended then may be anything now."""
+    ad = JobAd(
+        schedd=job.schedd,
+        cluster=job.cluster,
+        process=job.process,
+        global_job_id=job.global_job_id,
+        tag=tag,
+        status=job.status,
+        exit_code=job.exit_code,
+        exit_signal=job.exit_signal,
+        hold_code=job.hold_code,
+        hold_subcode=job.hold_subcode,
+        hold_reason=job.reason if job.status is JobStatus.HELD else None,
+        remove_reason=job.reason if job.status is JobStatus.REMOVED else None,
+        host=job.host,
+        site=job.site,
+        starts=job.starts,
+        shadow_starts=job.starts,
+        queued_at=_seconds(job.queued_at),
+        started_at=_seconds(job.started_at),
+        ended_at=_seconds(job.ended_at),
+        status_since=None,
+        wall_s=job.wall_s,
+        cpu_s=job.cpu_s,
+        memory_mb=job.memory_mb,
+    )
+    return replace(ad, status=JobStatus.UNKNOWN) if job.status in ALIVE else ad
+
+
+def _seconds(time: float | None) -> int | None:
+    return None if time is None else int(time)
 
 
 def _news(ad: JobAd) -> tuple[int, int]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.checks.case import failed, inputs_unknown, not_read, passed
-from include.checks.rootfiles import Content, problem_in
+from include.checks.case import failed, inputs_unknown, not_read, passed, sum_unknown
+from include.checks.rootfiles import Content, look_into
 
 if TYPE_CHECKING:
     from include.campaign.plan import OutputPlan
@@ -48,20 +49,25 @@ def judge_root(case: Case) -> Verdict:
     """Each ROOT file opens; its tree has the right number of entries, and only its own run and subruns."""
     if case.stage.is_merge and case.merged() is None:
         return inputs_unknown(ROOT, case)
+    counted = []
     for plan, output in case.files():
         if plan.tree is None:
             continue
         wanted = _wanted(case, plan, plan.tree)
-        if output.events is not None and wanted.entries not in (None, output.events):
-            reason = f"wrong number of events: the job reported {output.events}, expected {wanted.entries}"
-            return failed(ROOT, reason, case.report.file if case.report else output.path)
         try:
-            problem = problem_in(output.path, wanted)
+            found = look_into(output.path, wanted)
         except OSError as error:
             return not_read(ROOT, output.path, error)
-        if problem:
-            return failed(ROOT, problem, output.path)
-    return passed(ROOT)
+        if found.problem:
+            return failed(ROOT, found.problem, output.path)
+        if output.events not in (None, found.entries):
+            reason = f"wrong number of entries: {found.entries}, the job reported {output.events}"
+            return failed(ROOT, reason, output.path)
+        if case.stage.is_merge and wanted.entries is None:
+            return sum_unknown(ROOT, case)
+        if found.entries is not None:
+            counted.append((plan.name, found.entries))
+    return replace(passed(ROOT), counted=tuple(counted))
 
 
 def _wanted(case: Case, plan: OutputPlan, tree: str) -> Content:

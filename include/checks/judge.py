@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from include.bookkeeping.records import VerdictRecord
-from include.campaign.states import JobStatus, Outcome, SubrunState
-from include.checks.case import Case
+from include.campaign.states import Outcome, SubrunState
+from include.checks.case import VISIBLE_AFTER_S, Case
 from include.checks.evidence import gather
 from include.checks.outputs import OUTPUTS
 from include.checks.recording import execution_records, job_records, output_records
@@ -45,11 +45,13 @@ class UnitJudgement:
     job_id: str
     """An example for people; empty where no job is known."""
     held: bool
-    """Whether it is not accepted and its job is held now."""
+    """Whether it is unknown because its job is held now: once released, it may still publish."""
     accept: tuple[tuple[str, str], ...]
     """(execution, output name)."""
     duplicates: tuple[tuple[str, str], ...]
     reject: tuple[tuple[str, str], ...]
+    counted: tuple[tuple[tuple[str, str], int], ...]
+    """((execution, output name), events) of the files in which a check counted them."""
 
     @property
     def subruns(self) -> int:
@@ -75,32 +77,37 @@ class Judgement:
     reject: tuple[tuple[str, str], ...]
     """A check failed on their execution."""
     units: tuple[UnitJudgement, ...]
+    all_ended: bool
+    """Whether every job of the submission is known to have ended."""
     notes: tuple[str, ...]
     """One sentence on each thing found that fits no unit."""
 
 
-def judge(
+def judge(  # noqa: PLR0913  each is evidence of another origin
     plan: CampaignPlan,
     stage: StagePlan,
     submission: Submission,
     *,
     ads: Iterable[JobAd],
     area: AreaEvidence,
+    now: float,
     accepted: Sequence[OutputRecord] = (),
     sources: Sequence[OutputRecord] = (),
+    known: Sequence[JobRecord] = (),
     workers: int = 4,
 ) -> Judgement:
     """Judge every unit of a submission.
 
     `accepted` are the outputs that the ledger has accepted before for this stage and run, removed ones too;
-    `sources` are the accepted outputs that a merge stage merges.
+    `sources` are the accepted outputs that a merge stage merges; `known` are the jobs as the ledger has them,
+    evidence where no ad is left. `now` is in epoch seconds.
     """
-    gathered = gather(submission, ads=ads, area=area)
+    gathered = gather(submission, ads=ads, area=area, known=known)
     judging = _Judging(
         stage=stage,
         checks=checks_of(stage),
         settled=Settled(accepted, stage=stage, run=submission.run),
-        blank=_blank_case(stage, submission, gathered, area, sources),
+        blank=_blank_case(stage, submission, gathered, area, sources, now=now),
     )
     units = judging.all(gathered.processes, workers=workers)
     duplicates = {key for unit in units for key in unit.duplicates}
@@ -110,11 +117,17 @@ def judge(
         verdicts=tuple(_record(unit, verdict) for unit in units for verdict in unit.verdicts),
         jobs=job_records(gathered),
         executions=execution_records(submission, area),
-        outputs=output_records(stage, area, duplicates=duplicates),
+        outputs=output_records(
+            stage,
+            area,
+            duplicates=duplicates,
+            counted=dict(item for unit in units for item in unit.counted),
+        ),
         accept=tuple(key for unit in units for key in unit.accept),
         duplicates=tuple(sorted(duplicates)),
         reject=tuple(key for unit in units for key in unit.reject),
         units=units,
+        all_ended=gathered.all_ended,
         notes=_notes(gathered, plan),
     )
 
@@ -125,6 +138,8 @@ def _blank_case(
     gathered: Gathered,
     area: AreaEvidence,
     sources: Sequence[OutputRecord],
+    *,
+    now: float,
 ) -> Case:
     """Return a case with what is the same for every unit of the submission."""
     since = datetime.fromtimestamp(submission.submitted_at or submission.intended_at, tz=UTC)
@@ -141,7 +156,9 @@ def _blank_case(
         sources={record.path: record for record in sources},
         logs=area.logs,
         listed=area.listed,
-        all_ended=gathered.all_ended,
+        all_ended=gathered.all_ended
+        and (gathered.last_end is None or now - gathered.last_end >= VISIBLE_AFTER_S),
+        now=now,
         since=f"{since:%Y-%m-%d %H:%M:%S} UTC",
     )
 
@@ -248,8 +265,9 @@ class _Judging:
             ad = case.evidence.ad
             reason = f"not ended: its job is {ad.status.name.lower() if ad else '?'} after: {last.reason}"
             verdicts = (*verdicts[:-1], replace(last, outcome=Outcome.UNKNOWN, reason=reason))
-        unknown = verdicts[-1].outcome is not Outcome.FAILED
-        state = SubrunState.UNKNOWN if unknown else SubrunState.MISSING
+        # A held job failed so far, but once released it may still publish: nothing is proven.
+        proven = verdicts[-1].outcome is Outcome.FAILED and not case.evidence.may_publish
+        state = SubrunState.MISSING if proven else SubrunState.UNKNOWN
         return self._unit(case.evidence, state, verdicts, chosen=None, trials=trials)
 
     def _unit(
@@ -261,8 +279,6 @@ class _Judging:
         chosen: _Trial | None,
         trials: Sequence[_Trial],
     ) -> UnitJudgement:
-        accepted = state is SubrunState.ACCEPTED
-        ad = evidence.ad
         return UnitJudgement(
             process=evidence.process,
             first_subrun=evidence.unit.first_subrun,
@@ -270,12 +286,18 @@ class _Judging:
             state=state,
             verdicts=verdicts,
             job_id=_job_id(evidence),
-            held=not accepted and ad is not None and ad.status is JobStatus.HELD,
+            held=state is SubrunState.UNKNOWN and evidence.held,
             accept=self._keys([chosen] if chosen else []),
             duplicates=self._keys(
                 trial for trial in trials if trial is not chosen and trial.outcome is Outcome.PASSED
             ),
             reject=self._keys(trial for trial in trials if trial.outcome is Outcome.FAILED),
+            counted=tuple(
+                ((trial.report.execution, name), events)
+                for trial in trials
+                for verdict in trial.verdicts
+                for name, events in verdict.counted
+            ),
         )
 
     def _keys(self, trials: Iterable[_Trial]) -> tuple[tuple[str, str], ...]:

@@ -8,15 +8,17 @@ import stat
 
 TAIL_BYTES = 64 * 1024
 """No more of a log is read, however long it is."""
+OWN_LINES = "prodsys_job: "
 MAX_LINE = 200
 """Characters of the line that are shown."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\x20-\x7e\xa0-\U0010ffff]")
 
 
 def last_line(path: str) -> str:
-    """Return `path:line: text` of the log's last line with anything on it, or the path and why there is none.
+    """Return `path:line: text` of the last line that the script wrote, or the path and why there is none.
 
-    The line's number is left out for logs longer than 64 KB: finding it would mean reading all of them.
+    What prodsys_job itself adds at the log's end tells nothing of the cause. The line's number is left out for
+    logs longer than 64 KB: finding it would mean reading all of them.
     """
     try:
         data, whole = _tail(path)
@@ -27,7 +29,7 @@ def last_line(path: str) -> str:
     lines = data.decode("utf-8", errors="replace").split("\n")
     for number in range(len(lines), 0, -1):
         text = _ESCAPES.sub("", lines[number - 1].replace("\t", " ")).strip()
-        if text:
+        if text and not text.startswith(OWN_LINES):
             shown = text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]}…"
             return f"{path}:{number}: {shown}" if whole else f"{path}: {shown}"
     return f"{path}: " + ("the log is empty" if whole else f"the last {TAIL_BYTES} bytes are blank")

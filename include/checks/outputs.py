@@ -7,7 +7,8 @@ import stat
 from typing import TYPE_CHECKING
 
 from include.campaign.states import JobStatus
-from include.checks.case import failed, not_read, passed, unknown
+from include.checks.case import VISIBLE_AFTER_S, failed, not_read, passed, unknown
+from include.checks.reported import held_with, source
 
 if TYPE_CHECKING:
     from include.campaign.plan import OutputPlan
@@ -19,7 +20,7 @@ OUTPUTS, SIZE = "outputs", "size"
 
 
 def judge_outputs(case: Case) -> Verdict:
-    """Every output of the spec is on the outstage, under its name, once for the subruns of the job."""
+    """Every output of the spec is on the outstage, once, under its name, for its subruns and events."""
     if case.report is None:
         return _nothing_made(case)
     for plan in case.stage.outputs:
@@ -53,12 +54,23 @@ def _one(case: Case, report: Report, plan: OutputPlan, told: list[ReportedOutput
         return _absent(case, output, error)
     if not stat.S_ISREG(status.st_mode):
         return failed(OUTPUTS, f"not a regular file: {output.path}", output.path)
-    return None
+    return _events(case, report, plan, output)
+
+
+def _events(case: Case, report: Report, plan: OutputPlan, output: ReportedOutput) -> Verdict | None:
+    expected = case.expected_events(plan)
+    if output.events is None or expected in (None, output.events):
+        return None
+    reason = f"wrong number of events: the job reported {output.events}, expected {expected}"
+    return failed(OUTPUTS, reason, report.file)
 
 
 def _absent(case: Case, output: ReportedOutput, error: OSError) -> Verdict:
     if isinstance(error, FileNotFoundError) and not case.listed:
         return unknown(OUTPUTS, "the area is not there: is the storage mounted?", output.path)
+    if isinstance(error, FileNotFoundError) and case.lags():
+        reason = f"file not on the outstage yet: its job ended less than {VISIBLE_AFTER_S} s ago"
+        return unknown(OUTPUTS, reason, output.path)
     return not_read(OUTPUTS, output.path, error)
 
 
@@ -71,10 +83,19 @@ def _nothing_made(case: Case) -> Verdict:
         return unknown(
             OUTPUTS, "no execution has published anything, and nobody knows the job", f"job {ad.job_id}"
         )
-    if ad is not None and ad.status is JobStatus.COMPLETED and ad.exit_code == 0 and not case.listed:
-        # Exit code 0 means that its outputs were renamed into place: an area that is gone disproves nothing.
-        reason = "the ad says exit code 0, but the area is not there: is the storage mounted?"
-        return unknown(OUTPUTS, reason, case.logs)
+    if ad is not None and ad.status is JobStatus.HELD:
+        return failed(OUTPUTS, held_with(ad), f"HoldReasonCode={ad.hold_code} {source(case, ad)}")
+    if ad is not None and ad.status is JobStatus.COMPLETED and ad.exit_code == 0:
+        # Exit code 0 means that its outputs were renamed into place: not to see them disproves nothing yet.
+        if not case.listed:
+            reason = "the ad says exit code 0, but the area is not there: is the storage mounted?"
+            return unknown(OUTPUTS, reason, case.logs)
+        if case.lags():
+            reason = (
+                "the ad says exit code 0, but its folder is not there yet: "
+                f"the job ended less than {VISIBLE_AFTER_S} s ago"
+            )
+            return unknown(OUTPUTS, reason, case.logs)
     return failed(OUTPUTS, "no output: no execution published one", case.logs)
 
 

@@ -8,7 +8,7 @@ from include.bookkeeping.records import ExecutionRecord, JobRecord, OutputRecord
 from include.campaign.states import JobStatus, OutputState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from include.batch.pool import JobAd
     from include.bookkeeping.records import Submission
@@ -91,9 +91,16 @@ def _error(report: Report) -> str:
 
 
 def output_records(
-    stage: StagePlan, area: AreaEvidence, *, duplicates: Collection[tuple[str, str]]
+    stage: StagePlan,
+    area: AreaEvidence,
+    *,
+    duplicates: Collection[tuple[str, str]],
+    counted: Mapping[tuple[str, str], int],
 ) -> tuple[OutputRecord, ...]:
-    """Return one record for each output of the spec that an execution listed: a candidate, or a duplicate."""
+    """Return one record for each output of the spec that an execution listed: a candidate, or a duplicate.
+
+    `counted` are the events that a check counted, by (execution, output name), for jobs that told none.
+    """
     planned = {output.name for output in stage.outputs}
     records: dict[tuple[str, str], OutputRecord] = {}
     for report in area.reports:
@@ -114,7 +121,7 @@ def output_records(
                         size=output.size,
                         sha256=output.sha256,
                         adler32=output.adler32,
-                        events=output.events,
+                        events=counted.get(key) if output.events is None else output.events,
                     ),
                 )
     return tuple(records.values())

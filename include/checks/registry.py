@@ -33,17 +33,6 @@ class Cost(IntEnum):
     """Every byte of a file is read."""
 
 
-class Scope(StrEnum):
-    """What a check judges."""
-
-    JOB = "job"
-    """One process of a submission: its subruns."""
-    STAGE = "stage"
-    """One stage of a slice."""
-    CAMPAIGN = "campaign"
-    """All slices of a dag_run."""
-
-
 class Family(StrEnum):
     """Whose word a check goes by."""
 
@@ -61,7 +50,6 @@ class Check:
 
     name: str
     family: Family
-    scope: Scope
     cost: Cost
     judge: Callable[[Case], Verdict]
     always: bool = False
@@ -74,19 +62,18 @@ class Check:
 
 
 CHECKS: tuple[Check, ...] = (
-    Check(name=EXIT, family=Family.REPORTED, scope=Scope.JOB, cost=Cost.FREE, judge=judge_exit),
+    Check(name=EXIT, family=Family.REPORTED, cost=Cost.FREE, judge=judge_exit),
     # An output that nobody saw cannot be accepted, whatever the spec says.
     Check(
         name=OUTPUTS,
         family=Family.POST_HOC,
-        scope=Scope.JOB,
         cost=Cost.LOOK,
         judge=judge_outputs,
         always=True,
     ),
-    Check(name=SIZE, family=Family.INTEGRITY, scope=Scope.JOB, cost=Cost.LOOK, judge=judge_size),
-    Check(name=CHECKSUM, family=Family.INTEGRITY, scope=Scope.JOB, cost=Cost.READ, judge=judge_checksum),
-    Check(name=ROOT, family=Family.INTEGRITY, scope=Scope.JOB, cost=Cost.OPEN, judge=judge_root),
+    Check(name=SIZE, family=Family.INTEGRITY, cost=Cost.LOOK, judge=judge_size),
+    Check(name=CHECKSUM, family=Family.INTEGRITY, cost=Cost.READ, judge=judge_checksum),
+    Check(name=ROOT, family=Family.INTEGRITY, cost=Cost.OPEN, judge=judge_root),
 )
 
 

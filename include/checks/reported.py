@@ -43,9 +43,9 @@ def judge_exit(case: Case) -> Verdict:
     reason = _bad_end(case.report, script=_script(case))
     ad = case.evidence.ad
     if ad is not None and ad.status is JobStatus.HELD:
-        reason += f" (the ad says {_held(ad)})"
+        reason += f" (the {_teller(case, ad)} says {held_with(ad)})"
     elif ad is not None and ad.status is JobStatus.COMPLETED and ad.exit_code == 0:
-        reason += " (but the ad says exit code 0)"
+        reason += f" (but the {_teller(case, ad)} says exit code 0)"
     return failed(NAME, reason, last_line(case.report.log))
 
 
@@ -79,8 +79,8 @@ def _contradiction(case: Case) -> str:
     parts = []
     if report.is_manifest:
         parts.append("it left no usable report, but its manifest says that it went well")
-    if ad is not None and _ad_differs(ad):
-        parts.append(f"the ad of {ad.job_id} says {_ad_state(ad)}")
+    if ad is not None and _ad_differs(ad, recalled=ad.job_id in case.evidence.recalled):
+        parts.append(f"the {_teller(case, ad)} of {ad.job_id} says {_ad_state(ad)}")
     others = [other for other in case.evidence.reports if other.execution != report.execution]
     bad = [other for other in others if not other.good]
     if bad:
@@ -90,8 +90,19 @@ def _contradiction(case: Case) -> str:
     return f"execution {report.execution} went well; " + "; ".join(parts) if parts else ""
 
 
-def _ad_differs(ad: JobAd) -> bool:
+def _teller(case: Case, ad: JobAd) -> str:
+    return "ledger's row" if ad.job_id in case.evidence.recalled else "ad"
+
+
+def source(case: Case, ad: JobAd) -> str:
+    """Return where a value of an ad is to be found."""
+    return f"in the {_teller(case, ad)} of {ad.job_id}"
+
+
+def _ad_differs(ad: JobAd, *, recalled: bool) -> bool:
     """Whether an ad tells of an end other than a good one."""
+    if recalled and not ad.status.ended:
+        return False
     if ad.status is JobStatus.COMPLETED:
         return ad.exit_code != 0
     # History lags behind the report: that the ad still says running is no contradiction.
@@ -100,7 +111,7 @@ def _ad_differs(ad: JobAd) -> bool:
 
 def _ad_state(ad: JobAd) -> str:
     if ad.status is JobStatus.HELD:
-        return _held(ad)
+        return held_with(ad)
     if ad.status is JobStatus.REMOVED:
         return f"removed: {ad.remove_reason or 'no reason given'}"
     if ad.status is JobStatus.COMPLETED:
@@ -110,7 +121,8 @@ def _ad_state(ad: JobAd) -> str:
     return ad.status.name.lower().replace("_", " ")
 
 
-def _held(ad: JobAd) -> str:
+def held_with(ad: JobAd) -> str:
+    """Return why a job is held, its code first."""
     code = f"{ad.hold_code if ad.hold_code is not None else '?'}/{ad.hold_subcode or 0}"
     return f"held with code {code}: {ad.hold_reason or 'no reason given'}"
 
@@ -122,9 +134,9 @@ def _without_report(case: Case) -> Verdict:
         return _without_anything(case)
     match ad.status:
         case JobStatus.HELD:
-            return failed(NAME, _held(ad), f"HoldReasonCode={ad.hold_code} in the ad of {ad.job_id}")
+            return failed(NAME, held_with(ad), f"HoldReasonCode={ad.hold_code} {source(case, ad)}")
         case JobStatus.REMOVED:
-            return failed(NAME, _ad_state(ad), f"RemoveReason in the ad of {ad.job_id}")
+            return failed(NAME, _ad_state(ad), f"RemoveReason {source(case, ad)}")
         case JobStatus.COMPLETED:
             return _completed(case, ad)
         case JobStatus.UNKNOWN:
@@ -138,7 +150,7 @@ def _without_report(case: Case) -> Verdict:
 def _completed(case: Case, ad: JobAd) -> Verdict:
     attribute = "ExitSignal" if ad.exit_signal is not None else "ExitCode"
     value = ad.exit_signal if ad.exit_signal is not None else ad.exit_code
-    evidence = f"{attribute}={value} in the ad of {ad.job_id}"
+    evidence = f"{attribute}={value} {source(case, ad)}"
     log = _log(case)
     if ad.exit_signal is not None:
         return failed(NAME, f"{_signal(ad.exit_signal)} ended the job{_broken(case)}", log or evidence)

@@ -36,14 +36,24 @@ class Content:
     """Whether the subruns must not decrease from entry to entry."""
 
 
-def problem_in(path: str, wanted: Content) -> str:
-    """Return what is wrong with a ROOT file, in one sentence; empty if nothing is.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a look into a file gave."""
+
+    problem: str
+    """What is wrong with it, in one sentence; empty if nothing is."""
+    entries: int | None = None
+    """Entries of the tree; None where it could not be read."""
+
+
+def look_into(path: str, wanted: Content) -> Found:
+    """Compare a ROOT file with what it must hold.
 
     Raises OSError if it is the storage that gives trouble, not the file's content.
     """
     problem = _header(path)
     if problem:
-        return problem
+        return Found(problem=problem)
     try:
         return _look(path, wanted)
     except Exception as error:  # damaged bytes make uproot raise nearly anything
@@ -51,7 +61,7 @@ def problem_in(path: str, wanted: Content) -> str:
         if trouble is not None:
             raise trouble from error
         text = " ".join(str(error).split())
-        return f"ROOT file cannot be read: {type(error).__name__}: {text:.200}"
+        return Found(problem=f"ROOT file cannot be read: {type(error).__name__}: {text:.200}")
 
 
 def _header(path: str) -> str:
@@ -71,24 +81,23 @@ def _header(path: str) -> str:
     return f"ROOT file is cut: {size} bytes of {end}" if size < end else ""
 
 
-def _look(path: str, wanted: Content) -> str:
+def _look(path: str, wanted: Content) -> Found:
     import uproot  # slow, and not needed by stages without ROOT files
 
     with uproot.open(Path(path)) as file:
         classes = {name.partition(";")[0]: kind for name, kind in file.classnames(recursive=True).items()}
         if wanted.tree not in classes:
             there = sorted(classes)[:_SHOWN]
-            return f"tree missing: no {wanted.tree!r} in it" + (
-                f", only {', '.join(there)}" if there else ", it is empty"
-            )
+            only = f"only {', '.join(there)}" if there else "it is empty"
+            return Found(problem=f"tree missing: no {wanted.tree!r} in it, {only}")
         tree = file[wanted.tree]
         entries = getattr(tree, "num_entries", None)
         if entries is None:
-            return f"tree missing: {wanted.tree!r} is a {classes[wanted.tree]}"
+            return Found(problem=f"tree missing: {wanted.tree!r} is a {classes[wanted.tree]}")
         if entries != wanted.entries if wanted.entries is not None else entries < 1:
             expected = "at least 1" if wanted.entries is None else str(wanted.entries)
-            return f"wrong number of entries: {entries}, expected {expected}"
-        return _numbers(tree, wanted)
+            return Found(problem=f"wrong number of entries: {entries}, expected {expected}", entries=entries)
+        return Found(problem=_numbers(tree, wanted), entries=entries)
 
 
 def _numbers(tree: Any, wanted: Content) -> str:

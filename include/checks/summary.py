@@ -22,6 +22,12 @@ _ROUNDING = 1e-9
 
 _ADVICE: tuple[tuple[str, str], ...] = (
     (
+        r"^not ended|no ad, no|neither queue",
+        "wait, then clear check; jobs that never end need a look at the schedd",
+    ),
+    (r"not there yet|on the outstage yet|anything yet", "wait, then clear check: storage may lag"),
+    (r"the area is not there|^file cannot be read", "see that the storage is mounted, then clear check"),
+    (
         r"held with code 34/102|exit code (4|68|137) |signal 9 ",
         "it ran out of memory: raise `memory:` of the stage",
     ),
@@ -35,29 +41,28 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         "check its input files and storage",
     ),
     (r"held with code 12/|outstage failed|exit code 83 ", "check space and rights of the outstage area"),
-    (r"held", "read the hold reason, then release or remove the jobs"),
-    (r"removed", "somebody or a policy removed it: recover the missing subruns if that was not meant"),
+    (r"held", "read the hold reason, and mend what it names before a release"),
+    (
+        r"removed",
+        "somebody or a policy removed it for good; if that was not meant, a new dag_run makes new runs",
+    ),
     (
         r"exit code (126|127|132|135|18|19) |signal (4|7) ",
         "suspect the node: see whether failures share a host",
     ),
     (
         r"exit code|signal",
-        "read the log at the evidence; the script has to be mended before a recovery can help",
-    ),
-    (
-        r"no ad, no|not ended|neither queue",
-        "wait, then clear the check; jobs that never end need a look at the schedd",
-    ),
-    (
-        r"the area is not there|file cannot be read|the ad says exit code 0, but",
-        "check the mount, then clear the check",
+        "read the log at the evidence; mend the script before the next dag_run",
     ),
     (r"tree missing|wrong file name|output missing", "compare the script's outputs with the spec"),
     (r"wrong number of (entries|events)", "compare `events:` in the spec with what the script writes"),
     (
+        r"sum of the inputs' events",
+        "turn on the check `root` for the stage that is merged, or let its script fill PRODSYS_EVENTS_FILE",
+    ),
+    (
         r"wrong (size|sha256|adler32)|empty file|not a ROOT|ROOT file",
-        "the file is damaged: recover the subruns",
+        "the file is damaged and stays rejected: see whether the storage or the script damages files",
     ),
     (
         r"wrong (run|subrun)|subruns ",
@@ -79,7 +84,7 @@ class StageResult:
     missing: int
     unknown: int
     held: int
-    """Of those not accepted: their job is held now."""
+    """Of those unknown: their job is held now, and waits for somebody to release or remove it."""
     duplicates: int
     """Output files."""
     threshold: float
@@ -129,7 +134,8 @@ def _subruns(judgement: Judgement, state: SubrunState) -> int:
 def _headline(judgement: Judgement, stage: StagePlan, result: StageResult) -> list[str]:
     share = 100 * result.accepted / result.expected if result.expected else 100.0
     where = f"{stage.name}, run {judgement.run}"
-    others = f"{result.unknown} unknown, {result.held} held, {result.duplicates} duplicate outputs"
+    unknown = f"{result.unknown} unknown" + (f" ({result.held} of them held)" if result.held else "")
+    others = f"{unknown}, {result.duplicates} duplicate outputs"
     reported = f"{len(judgement.executions)} executions reported"
     counted = f"{result.accepted} of {result.expected} subruns accepted ({share:.1f} %)"
     lines = [
@@ -139,13 +145,35 @@ def _headline(judgement: Judgement, stage: StagePlan, result: StageResult) -> li
     threshold = f"{100 * result.threshold:g} %"
     if result.good:
         lines.append(f"good: the threshold of {threshold} is met and nothing is unknown; nothing to do")
-    elif result.threshold_met:
+    elif result.unknown:
+        met = "the threshold of {} is met, but" if result.threshold_met else "below the threshold of {}, and"
         lines.append(
-            f"not good yet: the threshold of {threshold} is met, but {result.unknown} subruns are unknown, "
-            "and an unknown job may still produce its output"
+            f"not good yet: {met.format(threshold)} {result.unknown} subruns are unknown: "
+            "their jobs may still produce their outputs"
         )
     else:
-        lines.append(f"not good: below the threshold of {threshold}; recover the missing subruns")
+        lines.append(
+            f"not good: below the threshold of {threshold}; mend the cause; this slice stays as it is, "
+            "a new dag_run makes new runs"
+        )
+    return [*lines, *_to_do(judgement, result)]
+
+
+def _to_do(judgement: Judgement, result: StageResult) -> list[str]:
+    """Return what a person can do about what is held and unknown."""
+    lines = []
+    held = next((unit.job_id for unit in judgement.units if unit.held), None)
+    if held is not None:
+        job, _, schedd = held.partition("@")
+        release = f"condor_release -name {schedd} {job}, or jobsub_release -J {held}"
+        remove = f"condor_rm -name {schedd} {job}, or jobsub_rm -J {held}"
+        lines += [
+            f"{result.held} held subruns block the stage until somebody acts, job {held} first:",
+            f"    release it ({release}), then clear wait and check;",
+            f"    or remove it ({remove}), then clear check",
+        ]
+    if result.unknown > result.held:
+        lines.append(f"{result.unknown - result.held} unknown subruns: clear check later to look again")
     return lines
 
 

@@ -19,3 +19,5 @@ class Verdict:
     """One sentence; empty only when passed."""
     evidence: str = ""
     """Where to look: a file (with :line where there is one), an ad attribute with its value, a job id."""
+    counted: tuple[tuple[str, int], ...] = ()
+    """(output name, events) of the files in which the check counted them."""

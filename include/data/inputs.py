@@ -30,9 +30,9 @@ def units_for(
 ) -> tuple[tuple[Unit, ...], tuple[int, ...]]:
     """Return one unit a subrun whose inputs are all there, and the subruns left out because some are not.
 
-    `accepted(stage, output)` gives the accepted outputs of a parent in this slice. StorageError if a file list
-    has nothing left for one of `subruns`, or if one of its entries is not there; entries with a URL scheme are
-    not looked for.
+    `accepted(stage, output)` gives the accepted outputs of a parent in this slice. StorageError if a file
+    list has nothing left for one of `subruns`, or if one of its entries is not there; entries with a URL
+    scheme are not looked for.
     """
     if len(set(subruns)) != len(subruns):
         msg = f"stage {stage.name}: some subruns are asked for twice in {sorted(subruns)}"
@@ -97,10 +97,10 @@ class _List:
         slices = -(-files // count) // plan.subruns
         msg = (
             f"{self._where}, run {self._run}: {len(bare)} of {len(subruns)} subruns would have no file, so "
-            f"nothing is submitted. The list has {files} files; with {plan.subruns} subruns a slice and {count} "
-            f"files a job that feeds {slices} slices, counted from run {plan.first_run}. Ask for no more slices; "
-            "or add files at the end of the list, or set reuse: true if they may be read again, and start a new "
-            "dag_run, as this one keeps the list it began with"
+            f"nothing is submitted. The list has {files} files; with {plan.subruns} subruns a slice and "
+            f"{count} a job, slices that it feeds: {slices}, counted from run {plan.first_run}. Ask for no "
+            "more; or add files at the end of the list, or set reuse: true if they may be read again, and "
+            "start a new dag_run, as this one keeps the list it began with"
         )
         raise StorageError(msg)
 
@@ -110,8 +110,8 @@ class _List:
         slice_index, offset = self._run - plan.first_run, subrun - plan.first_subrun
         if slice_index < 0 or not 0 <= offset < plan.subruns:
             msg = (
-                f"{self._where}: run {self._run}, subrun {subrun} has no place in the list, which begins with "
-                f"run {plan.first_run} and has subruns {plan.first_subrun}.."
+                f"{self._where}: run {self._run}, subrun {subrun} has no place in the list, which begins "
+                f"with run {plan.first_run} and has subruns {plan.first_subrun}.."
                 f"{plan.first_subrun + plan.subruns - 1} of each run"
             )
             raise LedgerError(msg)

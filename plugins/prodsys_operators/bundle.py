@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from airflow.dag_processing.bundles.base import BaseDagBundle
 
 from include.campaign.catalogue import find_specs
+from include.errors import SpecError
+
+log = logging.getLogger(__name__)
 
 HEADER = "# Made by prodsys from a campaign spec: edit the spec, not this file."
 DAG_FILE = """\
@@ -43,19 +47,33 @@ class CampaignBundle(BaseDagBundle):
         """Return None: the ledger pins the plan of a run, not the bundle."""
 
     def initialize(self) -> None:
-        """Write the DAG files before their first use in a process."""
-        self.refresh()
+        """Write the DAG files that are not there.
+
+        Every task calls this: it must not read every spec, nor change or remove what others are using.
+        """
+        for file, spec in self._wanted().items():
+            if not file.exists():
+                _write_if_changed(file, self._content(spec))
+        self._dags.mkdir(parents=True, exist_ok=True)
         super().initialize()
 
     def refresh(self) -> None:
         """Bring the DAG files up to date with the specs; safe in several processes at once."""
-        self._dags.mkdir(parents=True, exist_ok=True)
-        wanted = {self._dag_file(spec): spec for spec in find_specs(self._specs)}
+        wanted = self._wanted()
         for file, spec in wanted.items():
             _write_if_changed(file, self._content(spec))
-        for file in self._dags.glob("*/*.py"):
+        # No spec at all is more likely a checkout in mid-air than the wish to end every campaign.
+        for file in self._dags.glob("*/*.py") if wanted else ():
             if file not in wanted and _is_ours(file):
                 file.unlink(missing_ok=True)
+
+    def _wanted(self) -> dict[Path, Path]:
+        """Return DAG file → spec; nothing where the specs cannot be listed, so that what runs goes on."""
+        try:
+            return {self._dag_file(spec): spec for spec in find_specs(self._specs)}
+        except SpecError:
+            log.exception("the campaign specs cannot be listed; the DAG files stay as they are")
+            return {}
 
     def _dag_file(self, spec: Path) -> Path:
         return self._dags / spec.relative_to(self._specs).with_suffix(".py")

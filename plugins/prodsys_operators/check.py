@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -27,6 +27,11 @@ class CheckOperator(SliceOperator):
 
     ui_color = "#d8f0dd"
 
+    def __init__(self, **kwargs: Any) -> None:
+        # Long enough, with the growing delays, for storage to show what a job published.
+        kwargs.setdefault("retries", 6)
+        super().__init__(**kwargs)
+
     def execute(self, context: Context) -> dict[str, int]:
         """Return the numbers of subruns; fails below the threshold, retries while something is unknown."""
         from include.checks.summary import summarise
@@ -36,10 +41,10 @@ class CheckOperator(SliceOperator):
             result = summarise(self.judge(scope), stage)
         for line in result.lines:
             self.log.info(line)
-        if not result.good and result.unknown:
-            raise StageUnknown(result.lines[0])
         if not result.good:
-            raise AirflowFailException(result.lines[0])
+            reason = "; ".join((result.lines[0], *result.lines[2:3]))
+            # Held jobs wait for a person; other unknown ones may be known a little later.
+            raise StageUnknown(reason) if result.unknown > result.held else AirflowFailException(reason)
         return {"expected": result.expected, "accepted": result.accepted, "missing": result.missing}
 
     def judge(self, scope: Scope) -> Judgement:
@@ -54,26 +59,28 @@ class CheckOperator(SliceOperator):
         ads = self.ads(scope, submission)
         area = read_areas(scope.plan, submission)
         self.log.info("%s: %d ads, %d reports in %s", tag, len(ads), len(area.reports), area.logs)
+        now = time.time()
         judgement = judge(
             scope.plan,
             stage,
             submission,
             ads=ads,
             area=area,
+            now=now,
+            known=scope.ledger.jobs(tag),
             accepted=scope.accepted(stage.name, removed=True),
             # Cleanup may have taken the sources of a merge that is checked again.
             sources=scope.accepted(stage.merge.of_stage, output=stage.merge.of_output, removed=True)
             if stage.merge
             else (),
         )
-        now = time.time()
         scope.ledger.record_jobs(tag, judgement.jobs)
         scope.ledger.record_executions(tag, judgement.executions)
         scope.ledger.record_outputs(tag, judgement.outputs, now=now)
         scope.ledger.settle(
             tag, verdicts=judgement.verdicts, accept=judgement.accept, reject=judgement.reject, now=now
         )
-        if sum(job.status.ended for job in judgement.jobs) >= len(submission.units):
+        if judgement.all_ended:
             scope.ledger.record_ended(tag, now=now)
         return judgement
 

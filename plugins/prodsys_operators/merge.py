@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.errors import LedgerError
-from prodsys_operators.scope import SliceOperator
+from prodsys_operators.scope import Scope, SliceOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from include.bookkeeping.records import MergeGroup
+    from include.campaign.plan import MergePlan
 
 
 class PlanMergeOperator(SliceOperator):
@@ -19,51 +21,16 @@ class PlanMergeOperator(SliceOperator):
 
     ui_color = "#f3ddf0"
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:
+    def execute(self, context: Context) -> list[dict[str, int]]:
         """Pin the groups in the ledger and return them, one object a merged file."""
-        from include.merge.planner import plan_groups
-
         with self.scope(context) as scope:
             merge = scope.plan.stage(self.stage).merge
             if merge is None:
                 raise AirflowFailException(
                     f"{self.stage} is not a merge in the plan that this dag_run began with"
                 )
-            outputs = scope.accepted(merge.of_stage, output=merge.of_output)
-            first = scope.slice.first_subrun
-            last = first + scope.slice.subruns - 1
-            try:
-                groups = plan_groups(
-                    outputs, expected_first=first, expected_last=last, target_bytes=merge.target_bytes
-                )
-                groups = scope.ledger.plan_merge(
-                    experiment=scope.plan.experiment,
-                    run=scope.slice.run,
-                    stage=self.stage,
-                    tag=scope.tag(self.stage),
-                    groups=groups,
-                    now=time.time(),
-                )
-            except LedgerError as error:
-                raise AirflowFailException(str(error)) from error
-        if not groups:
-            raise AirflowFailException(
-                f"run {scope.slice.run}: {merge.of_stage} has no accepted file to merge"
-            )
-        for group in groups:
-            self.log.info(
-                "run %d, file %d: subruns %d..%d, %d inputs, %.1f MB",
-                scope.slice.run,
-                group.process,
-                group.first_subrun,
-                group.last_subrun,
-                len(group.inputs),
-                group.bytes / 1e6,
-            )
-        if len(outputs) < scope.slice.subruns:
-            have = {output.first_subrun for output in outputs}
-            holes = [subrun for subrun in range(first, last + 1) if subrun not in have]
-            self.log.warning("subruns not merged, since they have no accepted file: %s", holes)
+            groups = scope.ledger.merge_groups(scope.tag(self.stage)) or self.plan_now(scope, merge)
+            self.tell(scope, merge, groups)
         return [
             {
                 "process": group.process,
@@ -74,3 +41,53 @@ class PlanMergeOperator(SliceOperator):
             }
             for group in groups
         ]
+
+    def plan_now(self, scope: Scope, merge: MergePlan) -> tuple[MergeGroup, ...]:
+        """Group what is accepted, and pin the groups."""
+        from include.merge.planner import plan_groups
+
+        first = scope.slice.first_subrun
+        groups = plan_groups(
+            scope.accepted(merge.of_stage, output=merge.of_output),
+            expected_first=first,
+            expected_last=first + scope.slice.subruns - 1,
+            target_bytes=merge.target_bytes,
+        )
+        if not groups:
+            raise AirflowFailException(
+                f"run {scope.slice.run}: {merge.of_stage} has no accepted file to merge"
+            )
+        return scope.ledger.plan_merge(
+            experiment=scope.plan.experiment,
+            run=scope.slice.run,
+            stage=self.stage,
+            tag=scope.tag(self.stage),
+            groups=groups,
+            now=time.time(),
+        )
+
+    def tell(self, scope: Scope, merge: MergePlan, groups: tuple[MergeGroup, ...]) -> None:
+        """Log the groups, and each subrun that is in none with its reason."""
+        for group in groups:
+            self.log.info(
+                "run %d, file %d: subruns %d..%d, %d inputs, %.1f MB",
+                scope.slice.run,
+                group.process,
+                group.first_subrun,
+                group.last_subrun,
+                len(group.inputs),
+                group.bytes / 1e6,
+            )
+        first = scope.slice.first_subrun
+        grouped = {subrun for group in groups for subrun in range(group.first_subrun, group.last_subrun + 1)}
+        accepted = {
+            output.first_subrun
+            for output in scope.accepted(merge.of_stage, output=merge.of_output, removed=True)
+        }
+        out = [subrun for subrun in range(first, first + scope.slice.subruns) if subrun not in grouped]
+        late = [subrun for subrun in out if subrun in accepted]
+        if len(out) > len(late):
+            holes = [subrun for subrun in out if subrun not in accepted]
+            self.log.warning("not merged, since they have no accepted file: subruns %s", holes)
+        if late:
+            self.log.warning("accepted after the merge was planned, in no merged file: subruns %s", late)

@@ -12,9 +12,16 @@ from prodsys_operators.scope import open_ledger, tranche_of
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.bookkeeping.ledger import Ledger
+
+SHOWN = 10
+
 
 class ReportOperator(BaseOperator):
-    """Writes the dag_run's figures; fails where a stage is short of its threshold, so that it shows."""
+    """Writes the dag_run's figures, and fails where a task of it failed.
+
+    It is the DAG's only leaf and runs whatever happened before, so a dag_run is as good as its report.
+    """
 
     ui_color = "#dce8f7"
 
@@ -23,12 +30,42 @@ class ReportOperator(BaseOperator):
         super().__init__(**kwargs)
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Return one row a stage: subruns, accepted, missing, unknown, duplicates."""
-        dag_id, tranche = context["dag_run"].dag_id, tranche_of(context)
+        """Return one row a stage: subruns, accepted, missing, not made, duplicates."""
+        dag_run = context["dag_run"]
+        ti: Any = context["ti"]  # its protocol leaves get_task_breadcrumbs out
+        failed = [
+            f"{task['task_id']} [{task['map_index']}]"
+            for task in ti.get_task_breadcrumbs(dag_run.dag_id, dag_run.run_id)
+            if task["state"] == "failed"
+        ]
+        rows = [] if "reserve [-1]" in failed else self.figures(dag_run.dag_id, tranche_of(context))
+        if failed:
+            more = f" and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+            raise AirflowFailException(
+                f"not complete; failed: {', '.join(failed[:SHOWN])}{more}. Their logs say why"
+            )
+        return rows
+
+    def figures(self, dag_id: str, tranche: str) -> list[dict[str, Any]]:
+        """Log and return the figures."""
         with open_ledger() as (_, ledger):
-            plan = ledger.plan_of(dag_id, tranche)
             progress = ledger.stage_progress(dag_id, tranche)
-        rows = [
+            merged = merged_files(ledger, dag_id, tranche)
+        for row in progress:
+            self.log.info(
+                "%-16s %d of %d subruns accepted, %d missing, %d not made or not known, %d duplicate files",
+                row.stage,
+                row.accepted,
+                row.subruns,
+                row.missing,
+                row.unknown,
+                row.duplicates,
+            )
+        for path in merged[:SHOWN]:
+            self.log.info("merged: %s", path)
+        if len(merged) > SHOWN:
+            self.log.info("and %d more merged files; the ledger has them all", len(merged) - SHOWN)
+        return [
             {
                 "stage": row.stage,
                 "subruns": row.subruns,
@@ -39,26 +76,15 @@ class ReportOperator(BaseOperator):
             }
             for row in progress
         ]
-        accepted = {row.stage: row.accepted for row in progress}
-        short = []
-        for row in progress:
-            stage = plan.stage(row.stage)
-            # What a stage could make: what its parents made. Nothing was asked of it for the rest.
-            possible = min([accepted[parent] for parent in stage.parents], default=row.subruns)
-            open_ends = row.unknown - (row.subruns - possible)
-            self.log.info(
-                "%-16s %d of %d subruns accepted, %d missing, %d unknown, %d duplicate files",
-                row.stage,
-                row.accepted,
-                row.subruns,
-                row.missing,
-                row.unknown,
-                row.duplicates,
-            )
-            if row.accepted < possible * stage.success_threshold or open_ends > 0 or not row.accepted:
-                short.append(row.stage)
-        if short:
-            raise AirflowFailException(
-                f"not complete: {', '.join(short)}; the check tasks of these stages say why"
-            )
-        return rows
+
+
+def merged_files(ledger: Ledger, dag_id: str, tranche: str) -> list[str]:
+    """Return the paths of the accepted merged files of a tranche."""
+    plan = ledger.plan_of(dag_id, tranche)
+    return [
+        output.path
+        for item in ledger.slices_of(dag_id, tranche)
+        for stage in plan.stages
+        if stage.is_merge
+        for output in ledger.accepted_outputs(experiment=plan.experiment, run=item.run, stage=stage.name)
+    ]

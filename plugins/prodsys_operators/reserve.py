@@ -6,9 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
 
-from include.errors import RunRangeError
 from prodsys_operators.scope import open_ledger, tranche_of
 
 if TYPE_CHECKING:
@@ -30,11 +28,8 @@ class ReserveOperator(BaseOperator):
         """Return one `{"index", "run"}` a slice, in order."""
         plan, tranche, asked = self.plan, tranche_of(context), int(context["params"]["slices"])
         with open_ledger() as (_, ledger):
-            try:
-                slices = ledger.reserve(
-                    plan, tranche=tranche, dag_run_id=context["dag_run"].run_id, slices=asked, now=time.time()
-                )
-            except RunRangeError as error:
-                raise AirflowFailException(str(error)) from error
+            slices = ledger.reserve(
+                plan, tranche=tranche, dag_run_id=context["dag_run"].run_id, slices=asked, now=time.time()
+            )
         self.log.info("plan pinned: %s, sha256 %s", plan.spec_file, plan.spec_sha256[:12])
         return [{"index": item.index, "run": item.run} for item in slices]

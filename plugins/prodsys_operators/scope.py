@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 
 from include.campaign.naming import submission_tag
+from include.errors import (
+    LedgerError,
+    LedgerUnavailable,
+    MissingTool,
+    PlanError,
+    RunRangeError,
+    SpecError,
+    SubmissionRefused,
+)
 from prodsys_operators.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -19,6 +29,9 @@ if TYPE_CHECKING:
     from include.bookkeeping.ledger import Ledger
     from include.bookkeeping.records import OutputRecord, Slice
     from include.campaign.plan import CampaignPlan
+
+FOR_A_PERSON = (LedgerError, MissingTool, PlanError, RunRangeError, SpecError, SubmissionRefused)
+"""Errors that trying again cannot mend."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +71,18 @@ def tranche_of(context: Mapping[str, Any]) -> str:
 
 @contextmanager
 def open_ledger() -> Iterator[tuple[Settings, Ledger]]:
-    """Open the deployment's ledger for the length of one task."""
+    """Open the deployment's ledger for the length of one task.
+
+    An error that only a person can mend fails the task at once; any other is left to Airflow's retries.
+    """
     deployment = settings()
-    ledger = deployment.open_ledger()
     try:
-        yield deployment, ledger
-    finally:
-        ledger.close()
+        with deployment.open_ledger() as ledger:
+            yield deployment, ledger
+    except LedgerUnavailable:
+        raise
+    except FOR_A_PERSON as error:
+        raise AirflowFailException(str(error)) from error
 
 
 class SliceOperator(BaseOperator):

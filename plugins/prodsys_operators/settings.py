@@ -37,8 +37,8 @@ class Settings:
     """Seconds between two polls of a schedd."""
     submit_timeout: float = 600.0
     """Seconds after which jobsub_submit is killed and its end called ambiguous."""
-    submit_grace: float = 60.0
-    """Seconds for which the tag of an ambiguous submission is searched before asking a person."""
+    submit_grace: float = 120.0
+    """Seconds after which the tag's absence proves that nothing was submitted (docs/batch.md)."""
 
     def open_ledger(self) -> Ledger:
         """Open the ledger; LedgerError if it is not at this version's schema."""

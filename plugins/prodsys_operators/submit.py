@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.campaign.naming import submission_key
-from include.errors import MissingTool, StorageError, SubmissionRefused
 from prodsys_operators.scope import Scope, SliceOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.batch.pool import SubmitRequest
     from include.bookkeeping.records import Submission, Unit
 
 
@@ -26,69 +26,75 @@ class SubmitOperator(SliceOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the submission's tag, its clusters and its number of jobs."""
         with self.scope(context) as scope:
-            try:
-                submission = self.submit(scope)
-            except (SubmissionRefused, MissingTool, StorageError) as error:
-                # Nothing was submitted; the text says why. Clearing this task is safe once that is mended.
-                raise AirflowFailException(str(error)) from error
+            intent = self.intend(scope)
+            submission = self.send(scope, intent, self.request(scope, intent))
+        for schedd, cluster, jobs in submission.clusters:
+            self.log.info("cluster %d@%s has %d jobs; the wait task watches it", cluster, schedd, jobs)
         clusters = [f"{cluster}@{schedd}" for schedd, cluster, _ in submission.clusters]
         return {"tag": submission.tag, "clusters": clusters, "jobs": len(submission.units)}
 
-    def submit(self, scope: Scope) -> Submission:
-        """Submit this stage of the slice unless that has been done."""
-        from include.batch.package import build_job
-        from include.batch.submission import SubmitLimits, submit_once
-
-        plan, stage, tag = scope.plan, scope.plan.stage(self.stage), scope.tag(self.stage)
-        work_dir = (
-            Path(scope.settings.work_dir)
-            / plan.dag_id
-            / f"{scope.slice.run:06d}.{self.stage}.{submission_key(tag)}"
-        )
-        submission = scope.ledger.submission(tag) or scope.ledger.intend(
+    def intend(self, scope: Scope) -> Submission:
+        """Record what is to be submitted; what an earlier try recorded stays as it is."""
+        tag, run = scope.tag(self.stage), scope.slice.run
+        earlier = scope.ledger.submission(tag)
+        units = self.units(scope)
+        if earlier is not None:
+            self.say_what_is_not_covered(earlier, units)
+        elif not units:
+            raise AirflowFailException(
+                f"{self.stage} run {run}: no subrun has its inputs; see the stages before"
+            )
+        folder = f"{run:06d}.{self.stage}.{submission_key(tag)}"
+        # For an earlier one too: it reopens a refused submission, whose jobs may exist from now on.
+        return scope.ledger.intend(
             tag=tag,
-            dag_id=plan.dag_id,
+            dag_id=scope.plan.dag_id,
             tranche=scope.slice.tranche,
-            run=scope.slice.run,
+            run=run,
             stage=self.stage,
             recovery=0,
-            units=self.units(scope),
-            work_dir=str(work_dir),
+            units=units if earlier is None else earlier.units,
+            work_dir=str(Path(scope.settings.work_dir) / scope.plan.dag_id / folder),
             now=time.time(),
         )
-        request = build_job(
-            plan,
-            stage,
+
+    def request(self, scope: Scope, intent: Submission) -> SubmitRequest:
+        """Write what the jobs are sent, and return the request."""
+        from include.batch.package import build_job
+
+        return build_job(
+            scope.plan,
+            scope.plan.stage(self.stage),
             slice_run=scope.slice.run,
-            units=submission.units,
-            tag=tag,
-            work_dir=Path(submission.work_dir),
+            units=intent.units,
+            tag=intent.tag,
+            work_dir=Path(intent.work_dir),
         )
-        submitter = scope.settings.open_submitter()
-        self.log.info("%s run %d: %d jobs, tag %s", self.stage, scope.slice.run, request.jobs, tag)
+
+    def send(self, scope: Scope, intent: Submission, request: SubmitRequest) -> Submission:
+        """Submit the request unless its jobs exist."""
+        from include.batch.submission import SubmitLimits, submit_once
+
+        limits = SubmitLimits(timeout_s=scope.settings.submit_timeout, grace_s=scope.settings.submit_grace)
+        self.log.info("%s run %d: %d jobs, tag %s", self.stage, scope.slice.run, request.jobs, intent.tag)
         with scope.settings.open_pool() as pool:
-            submission = submit_once(
+            return submit_once(
                 ledger_port=scope.ledger,
                 pool=pool,
-                submitter=submitter,
+                submitter=scope.settings.open_submitter(),
                 request=request,
-                submission=submission,
+                submission=intent,
                 now=time.time,
                 sleep=time.sleep,
-                limits=SubmitLimits(
-                    timeout_s=scope.settings.submit_timeout, grace_s=scope.settings.submit_grace
-                ),
+                limits=limits,
             )
-        for schedd, cluster, jobs in submission.clusters:
-            self.log.info("cluster %d@%s holds %d jobs; the wait task watches it", cluster, schedd, jobs)
-        return submission
 
     def units(self, scope: Scope) -> tuple[Unit, ...]:
-        """Return what each process makes; subruns without inputs are left out, and named in the log."""
+        """Return what each process can make now; the log names the subruns without inputs."""
         from include.bookkeeping.records import Unit
         from include.data.inputs import units_for
 
-        stage, tag = scope.plan.stage(self.stage), scope.tag(self.stage)
+        stage = scope.plan.stage(self.stage)
         if stage.is_merge:
             return tuple(
                 Unit(
@@ -97,7 +103,7 @@ class SubmitOperator(SliceOperator):
                     last_subrun=group.last_subrun,
                     inputs=(("merge", group.inputs),),
                 )
-                for group in scope.ledger.merge_groups(tag)
+                for group in scope.ledger.merge_groups(scope.tag(self.stage))
             )
         first = scope.slice.first_subrun
         units, left_out = units_for(
@@ -108,11 +114,17 @@ class SubmitOperator(SliceOperator):
             accepted=lambda parent, output: scope.accepted(parent, output=output),
         )
         if left_out:
-            self.log.warning(
-                "%d subruns have no accepted input and are left out: %s", len(left_out), left_out
-            )
-        if not units:
-            raise AirflowFailException(
-                f"{self.stage} run {scope.slice.run}: no subrun has its inputs; see the stages before"
-            )
+            self.log.warning("%d subruns have no accepted input: %s", len(left_out), left_out)
         return units
+
+    def say_what_is_not_covered(self, earlier: Submission, units: tuple[Unit, ...]) -> None:
+        """Warn of subruns whose inputs came after the submission."""
+        covered = {unit.first_subrun for unit in earlier.units}
+        late = [unit.first_subrun for unit in units if unit.first_subrun not in covered]
+        if late:
+            self.log.warning(
+                "%s is submitted for %d subruns; the inputs of %s came later, and no job makes these",
+                earlier.tag,
+                len(covered),
+                late,
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+LIMIT = dt.timedelta(days=30)
+"""No wait lasts for ever: whatever the reason, it comes back to a person after this."""
 TRIGGER = f"{SubmissionTrigger.__module__}.{SubmissionTrigger.__qualname__}"
 
 
@@ -35,12 +38,12 @@ class WaitOperator(BaseOperator):
         super().__init__(**kwargs)
         self.tag = f"{{{{ ti.xcom_pull(task_ids='{submit_task_id}', map_indexes=ti.map_index)['tag'] }}}}"
         self.start_trigger_args = StartTriggerArgs(
-            trigger_cls=TRIGGER, next_method="resume", trigger_kwargs={"tag": self.tag}
+            trigger_cls=TRIGGER, next_method="resume", trigger_kwargs={"tag": self.tag}, timeout=LIMIT
         )
 
     def execute(self, context: Context) -> Any:  # noqa: ARG002
         """Defer at once; reached only where tasks cannot start in a triggerer, as in `dag.test()`."""
-        self.defer(trigger=SubmissionTrigger(tag=self.tag), method_name="resume")
+        self.defer(trigger=SubmissionTrigger(tag=self.tag), method_name="resume", timeout=LIMIT)
 
     def resume(self, context: Context, event: Any = None) -> Any:  # noqa: ARG002
         """Hand on what the trigger found."""

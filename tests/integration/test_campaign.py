@@ -193,3 +193,27 @@ def test_faults_are_seen_as_what_they_are(site: Site) -> None:
     log = site.api.log("faulty.faulty", run_id, "slice.gen.check", map_index=0)
     assert "2 of 7" in log
     condor("condor_rm", "-name", schedd, str(cluster))
+
+
+def test_a_stage_above_its_threshold_goes_on_without_the_subrun_that_failed(site: Site) -> None:
+    """Subrun 1 of 0..3 fails: the merge has a hole, and clearing single tasks afterwards changes nothing."""
+    site.api.wait_for_dag("faulty.partial", limit_s=120)
+    run_id = site.api.trigger("faulty.partial")
+    state = site.api.follow("faulty.partial", run_id, limit_s=RUN_LIMIT_S)
+    assert state == "success", failed_tasks(site, "faulty.partial", run_id)
+    (item,) = site.ledger.slices_of("faulty.partial", run_id)
+
+    def merged() -> list[tuple[int, int]]:
+        outputs = site.ledger.accepted_outputs(experiment="faulty", run=item.run, stage="merge_reco")
+        return [(output.first_subrun, output.last_subrun) for output in outputs]
+
+    assert merged() == [(0, 0), (2, 3)]
+    rows = {row.stage: row for row in site.ledger.stage_progress("faulty.partial", run_id)}
+    assert (rows["gen"].accepted, rows["gen"].missing) == (3, 1)
+    kept = site.ledger.accepted_outputs(experiment="faulty", run=item.run, stage="gen")
+    assert kept == [], "cleanup takes what is merged"
+    for task in ("slice.merge_reco.plan", "slice.merge_reco.check", "slice.gen.wait", "slice.gen.check"):
+        site.api.clear("faulty.partial", run_id, [task])
+        state = site.api.follow("faulty.partial", run_id, limit_s=RUN_LIMIT_S)
+        assert state == "success", failed_tasks(site, "faulty.partial", run_id)
+        assert merged() == [(0, 0), (2, 3)]

@@ -22,7 +22,7 @@ from include.batch.submission import SubmitLimits, submit_once
 from include.batch.watcher import ScheddWatcher
 from include.bookkeeping.records import Submission, Unit
 from include.campaign.states import JobStatus, SubmissionState
-from include.errors import ScheddUnreachable, SubmissionAmbiguous, SubmissionRefused
+from include.errors import LedgerError, ScheddUnreachable, SubmissionAmbiguous, SubmissionRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -257,6 +257,18 @@ def test_submits_once_through_jobsub(
     # A ledger that lost the answer, and even the work folder, adopts the jobs from history.
     again = _intent(tag, tmp_path / "other")
     assert _once(condor, FakeLedger(again), request, again).clusters == row.clusters
+    assert len(condor.find_tag(tag)) == 1
+
+
+def test_a_cluster_with_another_number_of_jobs_is_not_adopted(condor: PoolProcess, tmp_path: Path) -> None:
+    tag = new_tag()
+    cluster = submit(tag, "true", jobs=3)
+    ended(condor, cluster, 3)
+    intent = _intent(tag, tmp_path / "work")
+    ledger = FakeLedger(intent)
+    with pytest.raises(LedgerError, match=rf"{cluster}@.* with 3 jobs, but 2 were"):
+        _once(condor, ledger, _request(tag, tmp_path / "job.sh"), intent)
+    assert ledger.rows[tag].state is SubmissionState.INTENDED
     assert len(condor.find_tag(tag)) == 1
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from include.bookkeeping import schema
 from include.bookkeeping.ledger import Ledger
-from include.campaign.states import JobStatus, Outcome, OutputState, SubmissionState
-from include.errors import LedgerError, RunRangeError
+from include.campaign.plan import PLAN_VERSION
+from include.campaign.states import JobStatus, SubmissionState
+from include.errors import LedgerError, LedgerUnavailable, RunRangeError
 from tests import ledger_records as records
 from tests.ledger_records import (
     NOW,
@@ -18,44 +19,7 @@ from tests.ledger_records import (
     execution,
     intend,
     job,
-    output,
-    sample,
-    tag_of,
-    verdict,
 )
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request, tmp_path):
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/the ledger.db"
-    return request.getfixturevalue("postgres_url")
-
-
-@pytest.fixture
-def ledger(url):
-    with Ledger(url) as opened:
-        opened.upgrade()
-        yield opened
-
-
-@pytest.fixture
-def slices(ledger):
-    """Three slices of four subruns, runs 1000..1002."""
-    return ledger.reserve(campaign_plan(), tranche=TRANCHE, dag_run_id="r", slices=3, now=NOW)
-
-
-@pytest.fixture
-def gen(ledger, slices):
-    """The tag of gen's submission of four jobs in run 1000."""
-    tag = intend(ledger, "gen")
-    ledger.record_submitted(
-        tag, clusters=[("ap1", 7, 4)], message="4 job(s) submitted to cluster 7.", now=NOW + 1
-    )
-    return tag
-
-
-# Opening
 
 
 def test_opening_before_upgrade_says_what_to_run(url):
@@ -69,6 +33,16 @@ def test_opening_before_upgrade_says_what_to_run(url):
 
 def test_a_closed_ledger_may_be_used_again(ledger):
     ledger.close()
+    assert ledger.tranches("demo.z") == []
+
+
+def test_a_connection_that_breaks_is_unavailable_and_a_wrong_statement_is_not(ledger):
+    with pytest.raises(LedgerError) as caught, ledger._write() as connection:
+        connection.exec_driver_sql("DELETE FROM no_such_table")
+    assert type(caught.value) is LedgerError
+    if connection.dialect.name == "postgresql":
+        with pytest.raises(LedgerUnavailable), ledger._write() as connection:
+            connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
     assert ledger.tranches("demo.z") == []
 
 
@@ -100,16 +74,35 @@ def test_reserving_again_keeps_adds_and_never_drops(ledger):
     assert ledger.plan_of("demo.z", "a") == plan
 
 
-def test_runs_are_unique_per_experiment_and_gaps_are_filled(ledger):
-    middle = campaign_plan("middle", runs=(1001, 1002))
-    assert [each.run for each in ledger.reserve(middle, tranche="t", dag_run_id="r", slices=2, now=NOW)] == [
-        1001,
-        1002,
-    ]
-    round_it = ledger.reserve(campaign_plan("z"), tranche="t", dag_run_id="r", slices=3, now=NOW)
-    assert [each.run for each in round_it] == [1000, 1003, 1004]
+def test_a_range_that_another_campaign_has_runs_of_is_refused(ledger, slices):
+    with pytest.raises(RunRangeError) as caught:
+        ledger.reserve(campaign_plan("y", runs=(1001, 2500)), tranche="t", dag_run_id="r", slices=1, now=NOW)
+    assert str(caught.value) == (
+        "demo.y: other campaigns have runs of its range 1001..2500: demo.z has 1001..1002. Give it a range "
+        "of its own: change `runs` in campaign_specs/demo/y.yaml; the highest run used in demo is 1002"
+    )
+    assert ledger.tranches("demo.y") == []
+    beside = campaign_plan("y", runs=(1003, 2500))
+    assert ledger.reserve(beside, tranche="t", dag_run_id="r", slices=1, now=NOW)[0].run == 1003
     elsewhere = campaign_plan("z", experiment="other")
     assert ledger.reserve(elsewhere, tranche="t", dag_run_id="r", slices=1, now=NOW)[0].run == 1000
+    assert ledger.campaigns() == ["demo.y", "demo.z", "other.z"]
+
+
+def test_a_tranche_that_has_its_slices_is_not_refused_for_a_neighbour(ledger, slices):
+    neighbour = campaign_plan("y", runs=(1500, 1600))
+    ledger.reserve(neighbour, tranche="t", dag_run_id="r", slices=1, now=NOW)
+    assert ledger.reserve(campaign_plan(), tranche=TRANCHE, dag_run_id="r", slices=3, now=NOW) == slices
+    with pytest.raises(RunRangeError, match=r"demo\.y has 1500\. "):
+        ledger.reserve(campaign_plan(), tranche=TRANCHE, dag_run_id="r", slices=4, now=NOW)
+    narrowed = campaign_plan(runs=(1000, 1499))
+    assert ledger.reserve(narrowed, tranche=TRANCHE, dag_run_id="r", slices=4, now=NOW)[3].run == 1003
+
+
+def test_a_plan_that_a_newer_prodsys_pinned_is_named(ledger):
+    newer = replace(campaign_plan(), version=PLAN_VERSION + 1)
+    with pytest.raises(LedgerError, match=r"demo\.z, tranche a does not fit .* version 2, and this prodsys"):
+        ledger.reserve(newer, tranche="a", dag_run_id="r", slices=1, now=NOW)
 
 
 def test_a_range_that_is_used_up_gives_nothing_and_says_what_is_left(ledger):
@@ -261,240 +254,3 @@ def test_executions_are_named_once(ledger, gen):
 
 
 # Outputs and verdicts
-
-
-def test_one_output_is_accepted_and_others_are_duplicates(ledger, gen):
-    first, second, other = output("gen", 0), output("gen", 0, start=2), output("gen", 1)
-    ledger.record_outputs(gen, [second, first, other], now=NOW)
-    names = [(each.execution, each.name) for each in (first, second, other)]
-    ledger.settle(gen, verdicts=[verdict(0)], accept=names[:1], reject=names[2:], now=NOW)
-    assert {each.state for each in ledger.outputs(gen)} == {
-        OutputState.ACCEPTED,
-        OutputState.CANDIDATE,
-        OutputState.REJECTED,
-    }
-    for _ in range(2):
-        ledger.settle(gen, verdicts=[verdict(0)], accept=[names[1], *names, *names], reject=[], now=NOW + 1)
-    states = {each.path: each.state for each in ledger.outputs(gen)}
-    assert states[first.path] is OutputState.ACCEPTED
-    assert states[second.path] is OutputState.DUPLICATE
-    assert states[other.path] is OutputState.ACCEPTED
-    accepted = ledger.accepted_outputs(experiment="demo", run=1000, stage="gen")
-    assert [each.path for each in accepted] == [first.path, other.path]
-
-
-def test_what_was_accepted_stays_so(ledger, gen):
-    done = output("gen", 0)
-    records.accept(ledger, gen, [done])
-    key = (done.execution, done.name)
-    ledger.settle(gen, verdicts=[], accept=[], reject=[key], now=NOW + 1)
-    ledger.record_outputs(
-        gen, [replace(done, size=1), replace(done, state=OutputState.REJECTED)], now=NOW + 1
-    )
-    assert ledger.outputs(gen) == [replace(done, state=OutputState.ACCEPTED)]
-    with pytest.raises(LedgerError, match="both accepted and rejected"):
-        ledger.settle(gen, verdicts=[], accept=[key], reject=[key], now=NOW)
-
-
-def test_a_candidate_is_recorded_anew_until_it_is_judged(ledger, gen):
-    seen = output("gen", 0)
-    ledger.record_outputs(gen, [seen], now=NOW)
-    ledger.record_outputs(gen, [replace(seen, events=11, state=OutputState.REJECTED)], now=NOW)
-    ledger.record_outputs(gen, [seen], now=NOW)
-    assert ledger.outputs(gen) == [replace(seen, events=11, state=OutputState.REJECTED)]
-
-
-def test_accepting_across_recoveries(ledger, gen):
-    first, late = output("gen", 0), output("gen", 0, start=2)
-    records.accept(ledger, gen, [first])
-    recovery = intend(ledger, "gen", recovery=1, ranges=[(0, 0)])
-    records.accept(ledger, recovery, [late])
-    assert [each.state for each in ledger.outputs(recovery)] == [OutputState.DUPLICATE]
-
-
-def test_outputs_of_two_kinds_are_accepted_each(ledger, gen):
-    kinds = [output("gen", 0), output("gen", 0, name="hist")]
-    records.accept(ledger, gen, kinds)
-    assert len(ledger.accepted_outputs(experiment="demo", run=1000, stage="gen")) == 2
-    only = ledger.accepted_outputs(experiment="demo", run=1000, stage="gen", name="hist")
-    assert [each.name for each in only] == ["hist"]
-
-
-def test_merged_ranges_must_not_overlap_in_part(ledger, slices):
-    tag = intend(ledger, "merge_reco", ranges=[(0, 1), (2, 3)])
-    records.accept(ledger, tag, [output("merge_reco", 0, 1), output("merge_reco", 1, 1, start=3)])
-    assert [each.state for each in ledger.outputs(tag)] == [OutputState.ACCEPTED, OutputState.DUPLICATE]
-    with pytest.raises(LedgerError, match=r"holds subruns 1\.\.2, of which 1 is accepted in /out/merge_reco"):
-        records.accept(ledger, tag, [output("merge_reco", 1, 2, start=4)])
-    records.accept(ledger, tag, [output("merge_reco", 2, 3)])
-    accepted = ledger.accepted_outputs(experiment="demo", run=1000, stage="merge_reco")
-    assert [(each.first_subrun, each.last_subrun) for each in accepted] == [(0, 1), (2, 3)]
-
-
-def test_outputs_that_do_not_belong(ledger, gen):
-    for wrong in (output("reco", 0), output("gen", 0, run=1001)):
-        with pytest.raises(LedgerError, match="the tag of run 1000, gen"):
-            ledger.record_outputs(gen, [wrong], now=NOW)
-    with pytest.raises(LedgerError, match="cannot be recorded as accepted"):
-        ledger.record_outputs(gen, [replace(output("gen", 0), state=OutputState.ACCEPTED)], now=NOW)
-    with pytest.raises(LedgerError, match=r"no output default of 7\.0\.1"):
-        ledger.settle(gen, verdicts=[verdict(0)], accept=[("7.0.1", "default")], reject=[], now=NOW)
-    assert ledger.outputs(gen) == []
-    assert ledger.verdicts(gen) == []
-
-
-def test_verdicts_are_replaced_as_a_whole(ledger, gen):
-    first = [verdict(0), verdict(0, Outcome.UNKNOWN, check="root"), verdict(1, Outcome.FAILED)]
-    ledger.settle(gen, verdicts=first, accept=[], reject=[], now=NOW)
-    assert ledger.verdicts(gen) == first
-    ledger.settle(gen, verdicts=first[2:], accept=[], reject=[], now=NOW)
-    assert ledger.verdicts(gen) == first[2:]
-    with pytest.raises(LedgerError, match="refused a record"):
-        ledger.settle(gen, verdicts=[verdict(99)], accept=[], reject=[], now=NOW)
-    assert ledger.verdicts(gen) == first[2:]
-
-
-# Merges
-
-
-def test_merge_groups_are_pinned(ledger, slices):
-    plan = {"experiment": "demo", "run": 1000, "stage": "merge_reco", "tag": tag_of("merge_reco"), "now": NOW}
-    first = (records.group(0, 0, 1), records.group(1, 2, 3))
-    assert ledger.plan_merge(**plan, groups=[]) == ()
-    assert ledger.plan_merge(**plan, groups=first[::-1]) == first
-    assert ledger.plan_merge(**plan, groups=[records.group(0, 0, 3)]) == first
-    assert ledger.merge_groups(plan["tag"]) == first
-
-
-def test_merge_groups_that_cannot_be(ledger, slices):
-    plan = {"experiment": "demo", "run": 1000, "stage": "merge_reco", "tag": tag_of("merge_reco"), "now": NOW}
-    with pytest.raises(LedgerError, match=r"groups 0 \(subruns 0\.\.2\) and 1 \(2\.\.3\) share subruns"):
-        ledger.plan_merge(**plan, groups=[records.group(0, 0, 2), records.group(1, 2, 3)])
-    with pytest.raises(LedgerError, match=r"numbered 0\.\.1"):
-        ledger.plan_merge(**plan, groups=[records.group(0, 0, 1), records.group(2, 2, 3)])
-    with pytest.raises(LedgerError, match="no slice with run 7"):
-        ledger.plan_merge(**{**plan, "run": 7}, groups=[records.group(0, 0, 1)])
-    assert ledger.merge_groups(plan["tag"]) == ()
-
-
-# Progress
-
-
-def test_progress_samples(ledger, gen):
-    reco = intend(ledger, "reco")
-    samples = [sample(gen, NOW, idle=4), sample(gen, NOW + 30, running=4), sample(reco, NOW, held=1)]
-    for _ in range(2):
-        ledger.record_progress(samples)
-    ledger.record_progress([])
-    assert ledger.progress(gen) == samples[:2]
-    assert ledger.latest_progress("demo.z", TRANCHE) == samples[1:]
-    with pytest.raises(LedgerError, match="no submission nobody"):
-        ledger.record_progress([sample(gen, NOW + 60), sample("nobody", NOW)])
-    assert ledger.progress(gen) == samples[:2]
-
-
-def progress_of(ledger, stage, *, run=None):
-    found = {each.stage: each for each in ledger.stage_progress("demo.z", TRANCHE, run=run)}
-    each = found[stage]
-    return (each.subruns, each.accepted, each.missing, each.unknown, each.duplicates)
-
-
-def test_stage_progress(ledger, gen):
-    assert [each.stage for each in ledger.stage_progress("demo.z", TRANCHE)] == ["gen", "reco", "merge_reco"]
-    assert progress_of(ledger, "gen") == (12, 0, 0, 12, 0)
-    records.accept(ledger, gen, [output("gen", 0), output("gen", 0, start=2), output("gen", 1)])
-    failures = [
-        verdict(2, Outcome.FAILED),
-        verdict(2, Outcome.FAILED, check="root"),
-        verdict(3, Outcome.UNKNOWN),
-    ]
-    ledger.settle(gen, verdicts=[verdict(0), *failures], accept=[], reject=[], now=NOW)
-    assert progress_of(ledger, "gen") == (12, 2, 1, 9, 1)
-    assert progress_of(ledger, "gen", run=1000) == (4, 2, 1, 1, 1)
-    assert progress_of(ledger, "gen", run=1001) == (4, 0, 0, 4, 0)
-
-
-def test_a_missing_subrun_is_unknown_again_while_its_recovery_runs(ledger, gen):
-    ledger.settle(gen, verdicts=[verdict(2, Outcome.FAILED)], accept=[], reject=[], now=NOW)
-    recovery = intend(ledger, "gen", recovery=1, ranges=[(2, 2)])
-    assert progress_of(ledger, "gen", run=1000) == (4, 0, 0, 4, 0)
-    ledger.record_refused(recovery, message="", now=NOW)
-    assert progress_of(ledger, "gen", run=1000) == (4, 0, 1, 3, 0)
-    intend(ledger, "gen", recovery=1, ranges=[(2, 2)])
-    records.accept(ledger, recovery, [output("gen", 2)])
-    assert progress_of(ledger, "gen", run=1000) == (4, 1, 0, 3, 0)
-
-
-def test_a_subrun_with_one_of_two_outputs_is_not_accepted(ledger):
-    two = records.stage_plan("gen", outputs=(records.output_plan(), records.output_plan("hist")))
-    ledger.reserve(campaign_plan(stages=(two,)), tranche=TRANCHE, dag_run_id="r", slices=1, now=NOW)
-    gen = intend(ledger, "gen")
-    records.accept(ledger, gen, [output("gen", 0), output("gen", 0, name="hist"), output("gen", 1)])
-    ledger.settle(gen, verdicts=[verdict(1, Outcome.FAILED)], accept=[], reject=[], now=NOW)
-    assert progress_of(ledger, "gen") == (4, 1, 1, 2, 0)
-
-
-def test_progress_of_a_merge_counts_its_planned_groups(ledger, slices):
-    tag = intend(ledger, "merge_reco", ranges=[(0, 1), (3, 3)])
-    groups = [records.group(0, 0, 1), records.group(1, 3, 3)]
-    ledger.plan_merge(experiment="demo", run=1000, stage="merge_reco", tag=tag, groups=groups, now=NOW)
-    assert progress_of(ledger, "merge_reco", run=1000) == (3, 0, 0, 3, 0)
-    assert progress_of(ledger, "merge_reco") == (11, 0, 0, 11, 0)
-    records.accept(ledger, tag, [output("merge_reco", 0, 1)])
-    ledger.settle(tag, verdicts=[verdict(1, Outcome.FAILED, subrun=3)], accept=[], reject=[], now=NOW)
-    assert progress_of(ledger, "merge_reco", run=1000) == (3, 2, 1, 0, 0)
-
-
-# Removal
-
-
-def paths(found):
-    return [each.path for each in found]
-
-
-def test_only_what_is_merged_is_removable(ledger, gen):
-    where = {"experiment": "demo", "run": 1000}
-    made = [output("gen", n) for n in range(4)]
-    records.accept(ledger, gen, [*made, output("gen", 0, start=2)])
-    reco = intend(ledger, "reco")
-    cooked = [output("reco", n) for n in range(3)]
-    records.accept(ledger, reco, cooked)
-    assert ledger.removable(**where, now=NOW) == []
-    merge = intend(ledger, "merge_reco", ranges=[(0, 1)])
-    merged = output("merge_reco", 0, 1)
-    ledger.record_outputs(merge, [merged], now=NOW)
-    assert ledger.removable(**where, now=NOW) == []
-    records.accept(ledger, merge, [merged])
-    assert paths(ledger.removable(**where, now=NOW)) == paths([*made[:2], *cooked[:2]])
-    assert ledger.removable(**where, now=NOW - 1) == []
-
-
-def test_removal_is_begun_then_finished(ledger, gen):
-    where = {"experiment": "demo", "run": 1000}
-    made, twice, judged = output("gen", 0), output("gen", 0, start=2), output("gen", 3)
-    records.accept(ledger, gen, [made, twice, output("gen", 1)])
-    ledger.record_outputs(gen, [judged, output("gen", 2)], now=NOW)
-    ledger.settle(gen, verdicts=[], accept=[], reject=[(judged.execution, judged.name)], now=NOW)
-    for needed in (made, output("gen", 2)):
-        with pytest.raises(LedgerError, match=r"still needed|never judged"):
-            ledger.begin_removal([twice, needed], experiment="demo", now=NOW)
-    with pytest.raises(LedgerError, match="begin its removal before"):
-        ledger.finish_removal([twice], experiment="demo", now=NOW)
-    for stage, merge in (("reco", output("reco", 0)), ("merge_reco", output("merge_reco", 0))):
-        records.accept(ledger, intend(ledger, stage), [merge])
-    going = [made, twice, judged]
-    for _ in range(2):
-        ledger.begin_removal(going, experiment="demo", now=NOW)
-    assert set(paths(ledger.removing(**where))) == set(paths(going))
-    assert paths(ledger.removable(**where, now=NOW)) == [output("reco", 0).path]
-    for _ in range(2):
-        ledger.finish_removal(going, experiment="demo", now=NOW)
-    assert ledger.removing(**where) == []
-    # What was accepted and is gone still counts, and is never made or accepted again.
-    assert progress_of(ledger, "gen", run=1000) == (4, 2, 0, 2, 0)
-    assert paths(ledger.accepted_outputs(**where, stage="gen")) == [output("gen", 1).path]
-    assert len(ledger.accepted_outputs(**where, stage="gen", removed=True)) == 2
-    records.accept(ledger, gen, [output("gen", 0, start=3), made])
-    assert {each.path: each.state for each in ledger.outputs(gen)}[made.path] is OutputState.REMOVED
-    with pytest.raises(LedgerError, match=r"has no output /out/gen/1000/7\.0\.9"):
-        ledger.begin_removal([output("gen", 0, start=9)], experiment="demo", now=NOW)

@@ -66,14 +66,21 @@ def race(*acts):
 
 
 def test_processes_never_reserve_the_same_run(ledger, url):
-    """Six processes: three campaigns, and two dag_runs of each tranche."""
-    asked = [(f"c{n % 3}", "t") for n in range(6)]
-    answers = race(*(("reserve", url, campaign, tranche) for campaign, tranche in asked))
+    """Six processes: three tranches of a campaign, and two dag_runs of each tranche."""
+    asked = [f"t{n % 3}" for n in range(6)]
+    answers = race(*(("reserve", url, "z", tranche) for tranche in asked))
     runs = [tuple(int(run) for run in answer.split()) for answer in answers]
-    by_campaign = dict(zip((campaign for campaign, _ in asked), runs, strict=True))
-    for (campaign, _), got in zip(asked, runs, strict=True):
-        assert got == by_campaign[campaign]
-    assert sorted(run for got in by_campaign.values() for run in got) == list(range(1000, 1015))
+    by_tranche = dict(zip(asked, runs, strict=True))
+    for tranche, got in zip(asked, runs, strict=True):
+        assert got == by_tranche[tranche]
+    assert sorted(run for got in by_tranche.values() for run in got) == list(range(1000, 1015))
+
+
+def test_of_campaigns_with_one_range_the_first_gets_it(ledger, url):
+    answers = race(*(("reserve", url, f"c{n}", "t") for n in range(4)))
+    won = [answer for answer in answers if answer == "1000 1001 1002 1003 1004"]
+    refused = [answer for answer in answers if "other campaigns have runs of its range" in answer]
+    assert (len(won), len(refused)) == (1, 3)
 
 
 def test_processes_that_intend_the_same_tag_agree(ledger, url):

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.batch.jobsub import JobsubSubmitter, changed_by_jobsub, judge, parse_clusters
+from include.batch.jobsub import JobsubSubmitter, judge, parse_clusters
 from include.batch.pool import ClusterId, SubmitRequest
+from include.campaign.jobsub_options import changed_by_jobsub
 from include.errors import MissingTool, SubmissionAmbiguous, SubmissionRefused
 
 REQUEST = SubmitRequest(
@@ -93,6 +94,8 @@ def test_command_line() -> None:
         ({"options": ("-N", "3")}, "-N"),
         ({"options": ("-N3",)}, "-N3"),
         ({"options": ("--no-submit",)}, "--no-submit"),
+        ({"options": ("--mem=1MB",)}, "--memory"),
+        ({"options": ("-l", '+ProdsysTag="x"')}, "Prodsys"),
         ({"jobs": 0}, "jobs"),
     ],
 )
@@ -205,3 +208,26 @@ def test_missing_program(tmp_path: Path) -> None:
     )
     with pytest.raises(MissingTool, match=r"nothing was submitted"):
         submitter.submit(REQUEST, timeout_s=1)
+
+
+def test_environment_is_the_whole_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OF_THIS_PROCESS", "1")
+    submitter = program(tmp_path, f'env > "$FOLDER/env"; cat <<"X"\n{GOOD}\nX')
+    submitter.submit(REQUEST, timeout_s=20)
+    names = {line.partition("=")[0] for line in (tmp_path / "env").read_text().splitlines()}
+    assert "FOLDER" in names
+    assert "OF_THIS_PROCESS" not in names
+
+
+def test_without_an_environment_the_own_one_is_inherited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path, f'test "$OF_THIS_PROCESS" = 1 && cat <<"X"\n{GOOD}\nX')
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("OF_THIS_PROCESS", "1")
+    assert JobsubSubmitter().submit(REQUEST, timeout_s=20).clusters
+
+
+def test_empty_environment_has_no_path() -> None:
+    with pytest.raises(MissingTool, match=r"jobsub_submit is not on PATH"):
+        JobsubSubmitter(environment={}).submit(REQUEST, timeout_s=1)

@@ -2,129 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
-import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from include.batch.fake import FakeLedger, FakePool
+from include import errors
+from include.batch.fake import FakePool
 from include.batch.jobsub import JobsubSubmitter
-from include.batch.pool import ClusterId, SubmitRequest
 from include.batch.submission import SubmitLimits, submit_once
-from include.bookkeeping.records import Submission, Unit
 from include.campaign.states import SubmissionState
-from include.errors import LedgerError, MissingTool, SubmissionAmbiguous, SubmissionRefused
+from include.errors import (
+    LedgerError,
+    MissingTool,
+    ScheddUnreachable,
+    SubmissionAmbiguous,
+    SubmissionRefused,
+)
+from tests.unit.batch.conftest import AP1, TAG, Clock, World, request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Collection
 
-TAG = "demo.z/t1/001000/gen/recovery-0"
-AP1 = "ap1@fake"
-
-
-@dataclass
-class Clock:
-    """Time that passes only by sleeping."""
-
-    at: float = field(default_factory=time.time)
-    during: Callable[[], object] = lambda: None
-
-    def now(self) -> float:
-        return self.at
-
-    def sleep(self, seconds: float) -> None:
-        self.at += seconds
-        self.during()
-
-
-@dataclass
-class World:
-    """One submission and what it works with."""
-
-    folder: Path
-    pool: FakePool
-    ledger: FakeLedger
-    clock: Clock
-    limits: SubmitLimits = field(
-        default_factory=lambda: SubmitLimits(timeout_s=20, grace_s=30, search_every_s=3)
-    )
-    late_s: float = 0
-
-    def submitter(self, mode: str) -> JobsubSubmitter:
-        program = self.folder / "jobsub_submit"
-        if not program.exists():
-            script = Path(__file__).with_name("jobsub_program.py")
-            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
-            program.chmod(0o755)
-        environment = {"MODE": mode, "POOL": str(self.folder / "pool.json"), "LATE_S": str(self.late_s)}
-        return JobsubSubmitter(program=str(program), environment=environment)
-
-    def run(self, mode: str) -> Submission:
-        return submit_once(
-            ledger_port=self.ledger,
-            pool=self.pool,
-            submitter=self.submitter(mode),
-            request=request(),
-            submission=self.row,
-            now=self.clock.now,
-            sleep=self.clock.sleep,
-            limits=self.limits,
-        )
-
-    @property
-    def row(self) -> Submission:
-        return self.ledger.rows[TAG]
-
-    def clusters(self) -> tuple[ClusterId, ...]:
-        return self.pool.find_tag_in(AP1, TAG)
-
-    def started(self) -> bool:
-        return (self.folder / "pool.started").exists()
-
-
-def request() -> SubmitRequest:
-    return SubmitRequest(
-        executable="/opt/prodsys_job.py",
-        arguments=("run", "job.json"),
-        jobs=2,
-        group="demo",
-        role=None,
-        tag=TAG,
-        memory_mb=500,
-        disk_kb=1024,
-        cpus=1,
-        lifetime_s=600,
-        files=(),
-        environment=(),
-        options=(),
-    )
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    clock = Clock()
-    row = Submission(
-        tag=TAG,
-        dag_id="demo.z",
-        tranche="t1",
-        run=1000,
-        stage="gen",
-        recovery=0,
-        state=SubmissionState.INTENDED,
-        units=tuple(Unit(process=n, first_subrun=n, last_subrun=n, inputs=()) for n in range(2)),
-        clusters=(),
-        work_dir=str(tmp_path / "work dir"),
-        message="",
-        intended_at=clock.at,
-        submitted_at=None,
-    )
-    return World(tmp_path, FakePool(str(tmp_path / "pool.json"), (AP1, "ap2@fake")), FakeLedger(row), clock)
+    from include.batch.pool import JobAd, SubmitRequest
 
 
 def test_submits_and_records(world: World) -> None:
@@ -155,6 +61,34 @@ def test_adopts_what_jobsub_did_not_own_up_to(world: World, mode: str) -> None:
     row = world.run(mode)
     assert row.state is SubmissionState.SUBMITTED
     assert row.clusters == ((AP1, 1, 2),)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_cluster_with_another_number_of_jobs_is_not_adopted(world: World, jobs: int) -> None:
+    cluster = world.pool.submit("ap2@fake", TAG, jobs)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match=rf"{cluster}@ap2@fake .* {jobs} jobs, but 2 .* by hand"):
+            world.run("ok")
+    assert world.row.state is SubmissionState.INTENDED
+    assert world.row.clusters == ()
+    assert not world.started()
+
+
+def test_cluster_whose_jobs_cannot_be_counted_is_not_adopted(world: World) -> None:
+    cluster = world.pool.submit("ap2@fake", TAG, 2)
+
+    class Falters(FakePool):
+        def ads(self, schedd: str, clusters: Collection[int]) -> list[JobAd]:
+            raise ScheddUnreachable(f"{schedd} did not answer for {clusters}")
+
+    able = world.pool
+    world.pool = Falters(str(world.folder / "pool.json"))
+    with pytest.raises(SubmissionAmbiguous, match=r"ap2@fake did not answer"):
+        world.run("ok")
+    assert world.row.state is SubmissionState.INTENDED
+    world.pool = able
+    assert world.run("ok").clusters == (("ap2@fake", cluster, 2),)
+    assert not world.started()
 
 
 def test_refused_and_cleared(world: World) -> None:
@@ -190,6 +124,51 @@ def test_ambiguous_stays_intended_and_the_next_try_submits(world: World) -> None
     assert world.row.state is SubmissionState.INTENDED
     assert world.run("ok").state is SubmissionState.SUBMITTED
     assert len(world.clusters()) == 1
+
+
+def test_absence_is_proven_only_by_every_schedd(world: World) -> None:
+    with pytest.raises(SubmissionAmbiguous):
+        world.run("vanish")
+    (world.folder / "pool.started").unlink()
+    world.pool.set_schedd("ap2@fake", up=False)
+    for _ in range(3):
+        world.clock.at += 100 * 86_400
+        with pytest.raises(SubmissionAmbiguous, match=r"ap2@fake"):
+            world.run("ok")
+    assert not world.started()
+    world.pool.set_schedd("ap2@fake", up=True)
+    assert world.run("ok").state is SubmissionState.SUBMITTED
+    assert len(world.clusters()) == 1
+
+
+def test_absence_counts_only_after_a_killed_try_must_be_over(world: World) -> None:
+    """A note without an end: jobsub_submit may run for its time-out, and its jobs show within the grace."""
+    began = world.clock.at
+    work = Path(world.row.work_dir)
+    work.mkdir()
+    note = {"started": began, "ended": None, "timeout_s": 600, "schedds": [AP1, "ap2@fake"]}
+    (work / "submit.json").write_text(json.dumps(note))
+    world.clock.during = lambda: _assert(not world.started())
+    world.run("ok")
+    assert world.clock.at >= began + 600 + world.limits.grace_s
+
+
+def _assert(condition: bool) -> None:
+    assert condition
+
+
+def test_default_grace() -> None:
+    assert SubmitLimits().grace_s == 120
+
+
+def test_what_ambiguous_says_agrees_with_what_is_done(world: World) -> None:
+    with pytest.raises(SubmissionAmbiguous, match=r"submits only once every schedd has answered"):
+        world.run("vanish")
+    for text in (errors.__doc__, SubmissionAmbiguous.__doc__, submit_once.__doc__):
+        assert text is not None
+        assert "never submit again" not in text
+    assert "next try submits only if every schedd answers" in str(SubmissionAmbiguous.__doc__)
+    assert "every schedd then answers" in str(submit_once.__doc__)
 
 
 def test_jobs_that_show_late_are_adopted(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -201,6 +202,83 @@ def test_cancelled_waits_unsubscribe_and_the_loop_ends(fake: FakePool) -> None:
         again = asyncio.create_task(watcher.wait_for(clusters[0], 1, hold_limit_s=60, unknown_limit_s=60))
         fake.set_status(AP1, clusters[0], DONE)
         assert (await again).completed == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_wait_that_begins_while_the_pool_is_closed_is_polled_for(fake: FakePool, fails: bool) -> None:
+    closing, go_on, closed = threading.Event(), threading.Event(), []
+
+    def close() -> None:
+        closing.set()
+        assert go_on.wait(20)
+        closed.append(True)
+        if fails:
+            raise OSError("no such process")
+
+    async def scenario() -> None:
+        first, second = fake.submit(AP1, "a", 1), fake.submit(AP1, "b", 1)
+        fake.set_status(AP1, first, DONE)
+        watcher = watch(fake, close=close)
+        await watcher.wait_for(first, 1, hold_limit_s=60, unknown_limit_s=60)
+        await until(closing.is_set)
+        late = asyncio.create_task(watcher.wait_for(second, 1, hold_limit_s=60, unknown_limit_s=60))
+        await asyncio.sleep(0.05)
+        go_on.set()
+        fake.set_status(AP1, second, DONE)
+        async with asyncio.timeout(10):
+            assert (await late).completed == 1
+        loop = watcher._loop
+        assert loop is not None
+        await asyncio.wait([loop], timeout=10)
+        assert closed == [True, True], "the pool is closed after the late wait too"
+        assert loop.exception() is None
+
+    asyncio.run(scenario())
+
+
+def test_wait_that_begins_while_a_failed_watcher_closes_is_polled_for(fake: FakePool, tmp_path: Path) -> None:
+    closing, go_on = threading.Event(), threading.Event()
+
+    def close() -> None:
+        closing.set()
+        assert go_on.wait(20)
+
+    async def scenario() -> None:
+        cluster = fake.submit(AP1, "a", 1)
+        fake.set_status(AP1, cluster, DONE)
+        good = (tmp_path / "pool.json").read_text()
+        (tmp_path / "pool.json").write_text("{}")
+        watcher = watch(fake, close=close)
+        with pytest.raises(KeyError):
+            await watcher.wait_for(cluster, 1, hold_limit_s=60, unknown_limit_s=60)
+        await until(closing.is_set)
+        (tmp_path / "pool.json").write_text(good)
+        late = asyncio.create_task(watcher.wait_for(cluster, 1, hold_limit_s=60, unknown_limit_s=60))
+        await asyncio.sleep(0.05)
+        go_on.set()
+        async with asyncio.timeout(10):
+            assert (await late).completed == 1
+
+    asyncio.run(scenario())
+
+
+def test_helper_process_answers_again_after_it_was_closed(fake: FakePool, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        arguments = {"path": str(tmp_path / "pool.json")}
+        watcher = watcher_for(AP1, interval_s=0.02, factory=FACTORY, arguments=arguments)
+        cluster = fake.submit(AP1, "a", 1)
+        fake.set_status(AP1, cluster, DONE)
+        for _ in range(3):
+            async with asyncio.timeout(20):
+                counts = await watcher.wait_for(cluster, 1, hold_limit_s=60, unknown_limit_s=60)
+            assert counts.completed == 1
+        loop = watcher._loop
+        assert loop is not None
+        await asyncio.wait([loop], timeout=10)
+        again = await watcher.wait_for(cluster, 1, hold_limit_s=60, unknown_limit_s=60)
+        assert again.completed == 1
 
     asyncio.run(scenario())
 

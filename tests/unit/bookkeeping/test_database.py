@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from include.bookkeeping import schema
+from include.bookkeeping import database, schema
 from include.bookkeeping.ledger import Ledger
-from include.errors import LedgerError
+from include.errors import LedgerError, LedgerUnavailable
 from tests.ledger_records import NOW, TRANCHE, campaign_plan
 from tests.postgres import as_ordinary_user
 
@@ -78,12 +78,25 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
     with Ledger(f"sqlite:///{path}") as ledger, pytest.raises(LedgerError, match=r"notes\.txt") as caught:
         ledger.upgrade()
     assert "not a database" in str(caught.value)
+    assert type(caught.value) is LedgerError
+
+
+def test_a_locked_database_is_unavailable_and_a_refused_record_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "LOCK_WAIT_S", 0)
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with Ledger(url) as ledger, Ledger(url) as other:
+        ledger.upgrade()
+        with ledger._write(), pytest.raises(LedgerUnavailable, match="database is locked"):
+            other.reserve(campaign_plan(), tranche=TRANCHE, dag_run_id="r", slices=1, now=NOW)
+        with pytest.raises(LedgerError, match="no such table") as caught, other._write() as connection:
+            connection.exec_driver_sql("DELETE FROM no_such_table")
+        assert type(caught.value) is LedgerError
 
 
 def test_a_server_that_is_not_there_is_named_without_the_password():
     with (
         Ledger("postgresql://someone:secret@127.0.0.1:1/ledger") as ledger,
-        pytest.raises(LedgerError) as caught,
+        pytest.raises(LedgerUnavailable) as caught,
     ):
         ledger.current_revision()
     assert "someone:***@127.0.0.1:1/ledger" in str(caught.value)

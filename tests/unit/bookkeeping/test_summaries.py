@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
 from include.bookkeeping import summaries
 from include.bookkeeping.ledger import Ledger
+from include.campaign.states import Outcome
+from include.checks.summary import cause_of
 from tests import ledger_records as records
 
 
@@ -16,35 +21,63 @@ def ledger(tmp_path):
         yield opened
 
 
+def reserve(ledger):
+    """Two slices, runs 1000 and 1001."""
+    plan = records.campaign_plan()
+    ledger.reserve(plan, tranche=records.TRANCHE, dag_run_id="r", slices=2, now=records.NOW)
+
+
+def judge(ledger, *reasons, run=1000):
+    """Settle gen with a failed verdict for each reason."""
+    tag = records.intend(ledger, "gen", run=run)
+    verdicts = [
+        replace(records.verdict(process, Outcome.FAILED), reason=reason, evidence=f"{run}/{process}.log")
+        for process, reason in enumerate(reasons)
+    ]
+    ledger.settle(tag, verdicts=verdicts, accept=[], reject=[], now=records.NOW)
+
+
 def test_empty_frames_keep_their_columns(ledger):
+    reserve(ledger)
     for frame in (
-        summaries.campaign_summary(ledger, "demo.z"),
-        summaries.stage_summary(ledger, "demo.z", "none"),
-        summaries.job_summary(ledger, "none"),
+        summaries.campaign_summary(ledger, "demo.none"),
+        summaries.cause_summary(ledger, "demo.z", records.TRANCHE),
     ):
         assert frame.empty
         assert len(frame.columns) > 5
 
 
-def test_frames(ledger):
-    ledger.reserve(
-        records.campaign_plan(), tranche=records.TRANCHE, dag_run_id="r", slices=2, now=records.NOW
-    )
+def test_campaign_summary(ledger):
+    reserve(ledger)
     tag = records.intend(ledger, "gen")
-    ledger.record_submitted(tag, clusters=[("ap1", 7, 4)], message="", now=records.NOW)
-    ledger.record_jobs(tag, [records.job(0), records.job(1, exit_code=1)])
-    records.accept(ledger, tag, [records.output("gen", 0)])
+    records.accept(ledger, tag, [records.output("gen", 0), records.output("gen", 1)])
     campaign = summaries.campaign_summary(ledger, "demo.z").set_index("stage")
-    assert campaign.loc["gen", ["slices", "first_run", "last_run", "subruns", "accepted"]].tolist() == [
-        2,
-        1000,
-        1001,
-        8,
-        1,
+    columns = ["slices", "first_run", "last_run", "subruns", "accepted", "complete"]
+    assert campaign.loc["gen", columns].tolist() == [2, 1000, 1001, 8, 2, 0.25]
+    assert campaign.loc["reco", "complete"] == 0
+
+
+def test_causes_are_grouped_the_most_first_with_an_example(ledger):
+    reserve(ledger)
+    judge(ledger, "exit code 84: no such file", "signal 9 (killed)", "exit code 84: disk", "exit code 84: x")
+    judge(ledger, "signal 9 (killed)", run=1001)
+    causes = summaries.cause_summary(ledger, "demo.z", records.TRANCHE)
+    assert causes[["stage", "outcome", "check", "cause", "jobs", "subruns"]].to_numpy().tolist() == [
+        ["gen", "failed", "exit", "exit code 84", 3, 3],
+        ["gen", "failed", "exit", "signal 9", 2, 2],
     ]
-    stages = summaries.stage_summary(ledger, "demo.z", records.TRANCHE).set_index(["run", "stage"])
-    assert stages.loc[(1000, "gen"), "complete"] == 0.25
-    assert stages.loc[(1001, "gen"), "complete"] == 0
-    jobs = summaries.job_summary(ledger, tag)
-    assert jobs["status"].tolist() == ["completed", "completed"]
-    assert jobs["exit_code"].tolist() == [0, 1]
+    assert causes[["run", "subrun", "reason", "evidence"]].to_numpy().tolist() == [
+        [1000, 0, "exit code 84: no such file", "1000/0.log"],
+        [1000, 1, "signal 9 (killed)", "1000/1.log"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "reason", ["exit code 84: no such file", "signal 9 (killed)", "outputs overlap process 7 of 1@ap1", ""]
+)
+def test_causes_are_worded_as_in_the_log_of_the_check(ledger, reason):
+    reserve(ledger)
+    judge(ledger, reason)
+    (cause,) = summaries.cause_summary(ledger, "demo.z", records.TRANCHE)["cause"]
+    verdict = SimpleNamespace(check="exit", reason=reason)
+    assert cause_of(SimpleNamespace(verdicts=[verdict])) == f"exit: {cause}"

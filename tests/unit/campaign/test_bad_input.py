@@ -61,6 +61,7 @@ CHANGES = [
     ("    lifetime: 30 min", "    memroy: 2 GB", ["11:5: unknown key 'memroy' in stages.gen (did you mean 'memory'?)"]),
     ("{first: 1000, last: 1999}", "{first: 1000, lst: 1}", ["3:1: the key 'last' is missing in runs", "3:21: unknown key 'lst' in runs (did you mean 'last'?)"]),
     ("{signal: gen}", "{signal: {stage: gen, slect: all}}", ["16:35: unknown key 'slect' in stages.reco.inputs.signal (did you mean 'select'?)"]),
+    ("{signal: gen}", "{signal: {stage: gen, reuse: true}}", ["16:14: stages.reco.inputs.signal: 'reuse' goes with 'files' only"]),
     ("version: 1\n", "", ["1:1: the key 'version' is missing"]),
     ("owner: demo", "owner: demo\nowner: demo", ["3:1: the key 'owner' is given twice (first at line 2)"]),
     ("owner: demo", "1: demo", ["2:1: a key must be text, not '1' (put it in quotes if you mean it)"]),
@@ -224,11 +225,35 @@ def test_files_that_would_collide_in_the_job_are_refused(specs: Specs) -> None:
 
 def test_the_file_list_is_read_and_checked(specs: Specs) -> None:
     (specs.folder / "list.txt").write_text("# pile-up\n/a/1.root\n\nroot://host//2.root\nrelative.root\n")
-    text = replaced("{signal: gen}", "{signal: {files: list.txt, per_job: 2}}")
+    text = replaced("{signal: gen}", "{signal: {files: list.txt, per_job: 2, reuse: true}}")
     assert specs.errors(text) == ["demo/list.txt:5:1: 'relative.root' is neither an absolute path nor a URL"]
     (specs.folder / "list.txt").write_text("# pile-up\n/a/1.root\n\nroot://host//2.root\n")
     (source,) = specs.load(text).stage("reco").inputs
     assert (source.files, source.per_job, source.stage) == (("/a/1.root", "root://host//2.root"), 2, None)
+    assert source.reuse
+
+
+def test_a_file_list_with_the_same_file_twice(specs: Specs) -> None:
+    (specs.folder / "list.txt").write_text("# files\n/a/1.root\n/a/2.root\n\n  /a/1.root\n")
+    expected = ["demo/list.txt:5:1: '/a/1.root' is there twice, first on line 2 (remove one)"]
+    for reuse in ("true", "false"):
+        text = replaced("{signal: gen}", f"{{signal: {{files: list.txt, reuse: {reuse}}}}}")
+        assert specs.errors(text) == expected
+
+
+def test_a_file_list_that_is_too_short_to_be_read_once(specs: Specs) -> None:
+    lines = [f"/a/{number}.root\n" for number in range(48)]
+    (specs.folder / "list.txt").write_text("".join(lines))
+    text = replaced("{signal: gen}", "{signal: {files: list.txt, per_job: 2}}")
+    assert not specs.load(text).stage("reco").inputs[0].reuse
+    (specs.folder / "list.txt").write_text("".join(lines[:-3]))
+    assert specs.errors(text) == [
+        "demo/z.yaml:16:23: the list's 45 files are 3 too few for slices (3) x subruns (8) x per_job (2) (add files or ask for less; or, if files may be read again, as pile-up may, set reuse: true)"
+    ]
+    assert specs.load(text.replace("per_job: 2", "per_job: 2, reuse: true")).stage("reco").inputs[0].reuse
+    assert specs.errors(text.replace("per_job: 2", "reuse: maybe")) == [
+        "demo/z.yaml:16:47: stages.reco.inputs.signal.reuse must be true or false, not 'maybe'"
+    ]
 
 
 @pytest.mark.parametrize(

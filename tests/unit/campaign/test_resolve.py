@@ -117,6 +117,16 @@ def test_merges(specs: Specs) -> None:
     assert (hits.outputs[0].tree, hits.resources.cpus, reco.resources.cpus) == ("events", 1, 2)
 
 
+def test_a_merge_takes_no_threshold_from_the_defaults(specs: Specs) -> None:
+    text = SEVERAL.replace("  memory: 1.5 GB\n", "  memory: 1.5 GB\n  success_threshold: 0.5\n").replace(
+        "    cpus: 2\n", "    cpus: 2\n    success_threshold: 0.75\n"
+    )
+    for source, expected in ((SEVERAL, (0.9, 1.0, 1.0)), (text, (0.5, 1.0, 0.75))):
+        plan = specs.load(source)
+        names = ("gen", "merge_hits", "merge_reco")
+        assert tuple(plan.stage(name).success_threshold for name in names) == expected
+
+
 def test_campaign_fields(specs: Specs) -> None:
     plan = specs.load(SEVERAL)
     assert (plan.outstage, plan.logs) == ("/area/out/z", "/logs")

@@ -101,6 +101,7 @@ def test_the_mu2e_campaign() -> None:
     )
     assert primary.events == 5000
     assert {item.name: len(item.files) for item in mix.inputs} == {"signal": 0, "mubeam": 8, "elebeam": 8}
+    assert all(item.reuse for item in (*primary.inputs, *mix.inputs) if item.stage is None)
     assert ("MU2E_RELEASE", "MDC2025ab") in plan.stage("merge_mcs").environment
     for stage in plan.stages:
         assert os.access(stage.script, os.X_OK)

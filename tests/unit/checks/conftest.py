@@ -26,6 +26,8 @@ CLUSTER = 41
 RUN = 1000
 TAG = submission_tag(dag_id="demo.z", tranche="t1", run=RUN, stage="gen")
 EVENTS = 20
+NOW = 10_000.0
+"""Long after all jobs ended."""
 
 
 def sealed(document: dict[str, Any]) -> bytes:
@@ -161,9 +163,9 @@ class Site:
         ad = job_ad(process, exit_code=code)
         return self.execute(process, start=start, log=log, ad=ad, publish=False, changes=changes)
 
-    def judge(self, **more: Any) -> Judgement:
+    def judge(self, *, now: float = NOW, **more: Any) -> Judgement:
         area = read_areas(self.plan, self.submission)
-        return judge(self.plan, self.stage, self.submission, ads=self.ads, area=area, **more)
+        return judge(self.plan, self.stage, self.submission, ads=self.ads, area=area, now=now, **more)
 
 
 def _stage(**changes: Any) -> StagePlan:

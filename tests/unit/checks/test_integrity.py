@@ -9,7 +9,12 @@ import pytest
 
 from include.campaign.states import Outcome, SubrunState
 from include.checks.integrity import checksums
-from include.checks.rootfiles import Content, problem_in
+from include.checks.rootfiles import Content, look_into
+
+
+def problem_in(path, wanted):
+    """Return what is wrong with a file."""
+    return look_into(path, wanted).problem
 
 
 def made(site, **more):
@@ -68,14 +73,14 @@ def test_checksums_agree_with_the_tools(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("subruns", "events", "reason"),
+    ("subruns", "events", "check", "reason"),
     [
-        ([0] * 19, None, "wrong number of entries: 19, expected 20"),
-        ([0] * 19, 19, "wrong number of events: the job reported 19, expected 20"),
-        ([0] * 17 + [4] * 3, 20, "wrong subrun: 3 entries of subrun 4, expected 0..0"),
+        ([0] * 19, None, "root", "wrong number of entries: 19, expected 20"),
+        ([0] * 19, 19, "outputs", "wrong number of events: the job reported 19, expected 20"),
+        ([0] * 17 + [4] * 3, 20, "root", "wrong subrun: 3 entries of subrun 4, expected 0..0"),
     ],
 )
-def test_wrong_content(make_site, seal, subruns, events, reason):
+def test_wrong_content(make_site, seal, subruns, events, check, reason):
     site = make_site()
     site.execute(0, subruns=subruns)
     execution = "41.0.1-00000000"
@@ -83,6 +88,49 @@ def test_wrong_content(make_site, seal, subruns, events, reason):
     document = site.document(0, execution=execution, files=[file])
     document["outputs"][0]["events"] = events
     (site.logs / execution / "report.json").write_bytes(seal(document))
+    assert decision(site) == (check, Outcome.FAILED, reason)
+
+
+def told(site, seal, events, **more):
+    """Execute process 0, which reports `events`."""
+    execution = site.execute(0, **more)
+    (file,) = (site.outstage / execution).glob("*.root")
+    document = site.document(0, execution=execution, files=[file])
+    document["outputs"][0]["events"] = events
+    (site.logs / execution / "report.json").write_bytes(seal(document))
+
+
+def test_wrong_events_of_a_file_without_a_tree(make_site, seal):
+    output = replace(make_site().stage.outputs[0], tree=None)
+    site = make_site(outputs=(output,), checks=("exit", "outputs"))
+    told(site, seal, 19)
+    reason = "wrong number of events: the job reported 19, expected 20"
+    assert decision(site) == ("outputs", Outcome.FAILED, reason)
+
+
+def test_events_that_nobody_told_of_a_file_without_a_tree_are_not_required(make_site, seal):
+    output = replace(make_site().stage.outputs[0], tree=None)
+    site = make_site(outputs=(output,), checks=("exit", "outputs"))
+    told(site, seal, None)
+    judgement = site.judge()
+    assert judgement.units[0].state is SubrunState.ACCEPTED
+    assert judgement.outputs[0].events is None
+
+
+def test_entries_stand_in_for_events_that_the_job_did_not_tell(make_site, seal):
+    output = replace(make_site().stage.outputs[0], events=None)
+    site = make_site(outputs=(output,))
+    told(site, seal, None, subruns=[0] * 13)
+    judgement = site.judge()
+    assert judgement.units[0].state is SubrunState.ACCEPTED
+    assert judgement.outputs[0].events == 13
+
+
+def test_a_job_that_reports_other_events_than_the_tree_has(make_site, seal):
+    output = replace(make_site().stage.outputs[0], events=None)
+    site = make_site(outputs=(output,))
+    told(site, seal, 15, subruns=[0] * 13)
+    reason = "wrong number of entries: 13, the job reported 15"
     assert decision(site) == ("root", Outcome.FAILED, reason)
 
 
@@ -190,16 +238,40 @@ def test_merge_of_inputs_without_events(make_merge, seal):
     assert empty.state is SubrunState.ACCEPTED
 
 
-def test_merge_of_inputs_whose_events_nobody_counted(make_merge, seal):
-    uncounted = merged(
-        make_merge, [0] * 5 + [1] * 6 + [2] * 7, subruns=(0, 1, 2), counts=[None] * 3, seal=seal
-    )
-    assert uncounted.state is SubrunState.ACCEPTED
+def test_merge_of_inputs_whose_events_nobody_counted_is_not_accepted(make_merge, seal):
+    uncounted = merged(make_merge, [0] * 20 + [1] * 6 + [2] * 7, counts=[20, None, None], seal=seal)
+    assert uncounted.state is SubrunState.UNKNOWN
+    verdict = uncounted.verdicts[-1]
+    assert (verdict.check, verdict.evidence) == ("root", "/in/1.root")
+    assert verdict.reason == "sum of the inputs' events not known: 2 of 3 have no count in the ledger"
+
+
+def test_bad_merge_is_failed_also_where_the_sum_is_not_known(make_merge, seal):
+    unit = merged(make_merge, [0] * 5 + [2] * 5, counts=[None] * 3, seal=seal)
+    assert (unit.verdicts[-1].reason, unit.state) == ("subruns missing inside: 1", SubrunState.MISSING)
+
+
+@pytest.mark.parametrize(
+    ("counts", "state"),
+    [([None, 20], SubrunState.ACCEPTED), ([20, 20], SubrunState.MISSING)],
+)
+def test_merge_of_files_without_a_tree(make_merge, seal, counts, state):
+    site, sources = make_merge([0, 1], counts=counts)
+    output = replace(site.stage.outputs[0], tree=None)
+    site.stage = replace(site.stage, outputs=(output,), checks=("exit", "outputs"))
+    told(site, seal, 39)
+    assert site.judge(sources=sources).units[0].state is state
+
+
+def test_what_a_merge_counted_is_recorded(make_merge, seal):
+    site, sources = make_merge([0, 1])
+    told(site, seal, None, subruns=[0] * 20 + [1] * 20)
+    assert site.judge(sources=sources).outputs[0].events == 40
 
 
 def test_merge_whose_inputs_the_ledger_does_not_know_is_unknown(make_merge, seal):
     site, sources = make_merge([0, 1])
-    site.execute(0, subruns=[0] * 20 + [1] * 20)
+    told(site, seal, 40, subruns=[0] * 20 + [1] * 20)
     unit = site.judge(sources=sources[:1]).units[0]
     assert unit.state is SubrunState.UNKNOWN
     assert unit.verdicts[-1].reason.startswith("inputs not in the ledger: 1 of the merged files")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 
 import pytest
 
 from include.bookkeeping.records import Unit
-from include.campaign.states import JobStatus, Outcome, OutputState, SubrunState
-from include.checks.evidence import read_areas
-from include.checks.judge import judge
-from include.errors import LedgerError, ProdsysError, StorageError
+from include.campaign.states import JobStatus, Outcome, OutputState, SubmissionState, SubrunState
 
 
 def last(site, process=0, **more):
@@ -85,11 +81,38 @@ def test_held_job(make_site, ad_of):
     verdict, unit = last(site)
     assert verdict.reason == "held with code 34/102: memory usage exceeded 500 MB"
     assert verdict.evidence == "HoldReasonCode=34 in the ad of 41.0@ap1@pool.test"
+    assert verdict.outcome is Outcome.FAILED
     assert (unit.held, unit.state, site.judge().jobs[0].reason) == (
         True,
-        SubrunState.MISSING,
+        SubrunState.UNKNOWN,
         "memory usage exceeded 500 MB",
     )
+
+
+def test_held_job_is_told_also_where_exit_is_off(make_site, ad_of):
+    site = make_site(checks=())
+    site.ads = [ad_of(0, status=JobStatus.HELD, exit_code=None, hold_code=1, hold_reason="by user ops")]
+    verdict, unit = last(site)
+    assert (verdict.check, verdict.reason) == ("outputs", "held with code 1/0: by user ops")
+    assert (verdict.outcome, unit.state) == (Outcome.FAILED, SubrunState.UNKNOWN)
+
+
+def test_a_failed_execution_of_a_held_job_is_unknown(make_site, ad_of):
+    site = make_site()
+    site.fail(0, 7)
+    site.ads = [ad_of(0, status=JobStatus.HELD, exit_code=None, hold_code=1, hold_reason="by user ops")]
+    verdict, unit = last(site)
+    assert (verdict.outcome, unit.state, unit.held) == (Outcome.FAILED, SubrunState.UNKNOWN, True)
+    assert verdict.reason == "exit code 7 from generate.py (the ad says held with code 1/0: by user ops)"
+
+
+def test_a_held_job_that_is_released_and_publishes_is_accepted(make_site, ad_of):
+    site = make_site()
+    site.ads = [ad_of(0, status=JobStatus.HELD, exit_code=None)]
+    assert last(site)[1].state is SubrunState.UNKNOWN
+    site.ads = []
+    execution = site.execute(0)
+    assert site.judge().accept == ((execution, "default"),)
 
 
 def test_removed_job(make_site, ad_of):
@@ -192,7 +215,8 @@ def test_what_was_accepted_before_stays_and_a_late_output_is_a_duplicate(make_si
 
 def test_a_file_that_overlaps_an_accepted_one_is_not_accepted(make_site):
     units = (Unit(process=0, first_subrun=0, last_subrun=3, inputs=()),)
-    site = make_site(units=units, checks=("exit", "size"))
+    output = replace(make_site().stage.outputs[0], events=None)
+    site = make_site(units=units, outputs=(output,), checks=("exit", "size"))
     site.execute(0)
     (record,) = site.judge().outputs
     judgement = site.judge(accepted=[replace(record, first_subrun=2, last_subrun=5)])
@@ -228,62 +252,94 @@ def test_exit_code_0_without_any_output_in_an_area_that_is_there_is_missing(make
     assert unit.state is SubrunState.MISSING
 
 
-def test_an_area_that_cannot_be_listed_raises(make_site):
+@pytest.mark.parametrize(
+    ("after", "state"),
+    [(0, SubrunState.UNKNOWN), (599, SubrunState.UNKNOWN), (600, SubrunState.MISSING)],
+)
+def test_exit_code_0_whose_folder_is_not_visible_yet_is_unknown_for_a_while(make_site, ad_of, after, state):
+    site = make_site(2)
+    site.execute(1)
+    site.ads.append(ad_of(0, ended_at=1100))
+    verdict, unit = last(site, now=1100.0 + after)
+    assert unit.state is state
+    assert (verdict.outcome is Outcome.UNKNOWN) == ("not there yet" in verdict.reason)
+
+
+@pytest.mark.parametrize(("after", "state"), [(599, SubrunState.UNKNOWN), (600, SubrunState.MISSING)])
+def test_a_reported_file_that_is_not_visible_yet_is_unknown_for_a_while(make_site, after, state):
     site = make_site()
-    site.logs.parent.mkdir(parents=True)
-    site.logs.write_text("a file where the area should be")
-    with pytest.raises(StorageError, match="cannot list"):
-        read_areas(site.plan, site.submission)
+    shutil.rmtree(site.outstage / site.execute(0))
+    judgement = site.judge(now=1100.0 + after)
+    assert judgement.units[0].state is state
+    assert bool(judgement.reject) == (state is SubrunState.MISSING)
 
 
-def test_jobs_of_a_dag_are_told_apart_by_their_reports(make_site, ad_of):
+@pytest.mark.parametrize(("now", "state"), [(1200.0, SubrunState.UNKNOWN), (1700.0, SubrunState.MISSING)])
+def test_jobs_nobody_can_tell_apart_are_waited_for_as_well(make_site, ad_of, now, state):
     site = make_site(2)
     site.submission = replace(site.submission, clusters=(("ap1@pool.test", 50, 1), ("ap1@pool.test", 51, 1)))
-    execution = "51.0.1-00000001"
+    site.ads = [ad_of(0, cluster=50), ad_of(0, cluster=51)]
+    judgement = site.judge(now=now)
+    assert judgement.all_ended
+    assert {unit.state for unit in judgement.units} == {state}
+    site.submission = replace(site.submission, state=SubmissionState.ENDED)
+    site.ads = []
+    assert {unit.state for unit in site.judge().units} == {SubrunState.MISSING}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": JobStatus.REMOVED, "exit_code": None, "remove_reason": "by user ops"},
+        {"exit_code": 7},
+        {"exit_code": None, "exit_signal": 9},
+        {},
+    ],
+)
+def test_what_was_proven_stays_proven_once_history_has_rotated(make_site, ad_of, changes):
+    site = make_site(2)
     site.execute(1)
-    (site.logs / "41.1.1-00000001").rename(site.logs / execution)
-    (site.outstage / "41.1.1-00000001").rename(site.outstage / execution)
-    files = sorted((site.outstage / execution).glob("*.root"))
-    document = site.document(1, execution=execution, files=files)
-    return_site = {**document, "cluster": 51, "process": 0}
-    (site.logs / execution / "report.json").write_bytes(_seal(return_site))
-    site.ads = [ad_of(0, cluster=50, exit_code=9), ad_of(0, cluster=51)]
-    judgement = site.judge()
-    assert judgement.accept == ((execution, "default"),)
-    assert [(job.cluster, job.unit) for job in judgement.jobs] == [(51, 1)]
-    assert judgement.units[0].verdicts[-1].reason == "all jobs have ended and none reported for it"
-    assert "judged by their reports alone" in judgement.notes[-1]
+    site.ads.append(ad_of(0, **changes))
+    before = site.judge()
+    assert before.units[0].state is SubrunState.MISSING
+    site.ads = []
+    after = site.judge(known=before.jobs)
+    assert after.units[0].state is SubrunState.MISSING
+    assert after.units[0].verdicts[-1].reason == before.units[0].verdicts[-1].reason
+    assert after.units[0].job_id == "41.0@ap1@pool.test"
+    assert after.jobs == before.jobs
+    assert (before.all_ended, after.all_ended) == (True, True)
+    assert after.units[1].verdicts[0].reason == ""
 
 
-def _seal(document):
-    import hashlib
-
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return json.dumps({**document, "selfcheck": hashlib.sha256(text.encode()).hexdigest()}).encode()
-
-
-def test_ads_of_other_submissions_are_not_used(make_site, ad_of):
+def test_evidence_from_the_ledger_says_so(make_site, ad_of):
     site = make_site()
-    site.ads = [ad_of(0, tag="demo.other/t/000001/gen/recovery-0", exit_code=9)]
-    judgement = site.judge()
-    assert judgement.units[0].state is SubrunState.UNKNOWN
-    assert judgement.jobs == ()
-    assert "belong to other submissions" in judgement.notes[0]
+    site.ads = [ad_of(0, exit_code=7)]
+    known = site.judge().jobs
+    site.ads = []
+    assert last(site, known=known)[0].evidence == "ExitCode=7 in the ledger's row of 41.0@ap1@pool.test"
 
 
-def test_an_unpublished_folder_is_noted(make_site):
+def test_a_job_that_ran_when_last_seen_is_unknown_and_an_ad_outweighs_the_ledger(make_site, ad_of):
     site = make_site()
+    site.ads = [ad_of(0, status=JobStatus.RUNNING, exit_code=None)]
+    known = site.judge().jobs
+    site.ads = []
+    verdict, unit = last(site, known=known)
+    assert (unit.state, verdict.reason) == (SubrunState.UNKNOWN, "neither queue nor history knows it")
+    site.ads = [ad_of(0, exit_code=7)]
+    assert last(site, known=known)[1].state is SubrunState.MISSING
+
+
+def test_a_job_held_when_last_seen_keeps_its_verdict_but_is_not_held_now(make_site, ad_of):
+    site = make_site()
+    site.ads = [ad_of(0, status=JobStatus.HELD, exit_code=None, hold_code=1, hold_reason="by user ops")]
+    known = site.judge().jobs
+    site.ads = []
+    verdict, unit = last(site, known=known)
+    assert (verdict.outcome, verdict.reason) == (Outcome.FAILED, "held with code 1/0: by user ops")
+    assert (unit.state, unit.held) == (SubrunState.UNKNOWN, False)
     site.execute(0)
-    (site.outstage / ".41.0.1-0000abcd.part").mkdir()
-    assert site.judge().notes[0].endswith(".part was never published")
-
-
-def test_unknown_check_and_empty_submission_are_refused(make_site):
-    site = make_site(checks=("exit", "rot"))
-    with pytest.raises(ProdsysError, match="checks that do not exist: rot; there are exit, outputs"):
-        site.judge()
-    site = make_site()
-    empty = replace(site.submission, units=())
-    area = read_areas(site.plan, empty)
-    with pytest.raises(LedgerError, match="no units"):
-        judge(site.plan, site.stage, empty, ads=(), area=area)
+    site.ads = []
+    verdicts = site.judge(known=known).units[0].verdicts
+    assert (verdicts[0].outcome, verdicts[0].reason) == (Outcome.PASSED, "")

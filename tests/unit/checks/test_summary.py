@@ -7,6 +7,8 @@ from include.checks.evidence import read_areas
 from include.checks.judge import judge
 from include.checks.summary import MAX_LINE, summarise
 
+NOW = 10_000.0
+
 
 def result_of(site, **more):
     return summarise(site.judge(), site.stage, **more)
@@ -19,7 +21,7 @@ def test_good_stage_says_that_there_is_nothing_to_do(make_site):
     result = result_of(site)
     assert (result.accepted, result.expected, result.threshold_met, result.good) == (2, 2, True, True)
     assert result.lines == (
-        "gen, run 1000: 2 of 2 subruns accepted (100.0 %); 0 missing, 0 unknown, 0 held, 0 duplicate outputs",
+        "gen, run 1000: 2 of 2 subruns accepted (100.0 %); 0 missing, 0 unknown, 0 duplicate outputs",
         "jobs known: 2 (2 completed); 2 executions reported",
         "good: the threshold of 90 % is met and nothing is unknown; nothing to do",
     )
@@ -34,14 +36,57 @@ def test_causes_are_grouped_with_example_evidence_and_advice(make_site, ad_of):
         held = {"hold_code": 34, "hold_subcode": 102, "hold_reason": f"memory {process} MB"}
         site.ads.append(ad_of(process, status=JobStatus.HELD, exit_code=None, **held))
     result = result_of(site)
-    assert (result.missing, result.held, result.unknown, result.good) == (5, 2, 0, False)
+    assert (result.missing, result.held, result.unknown, result.good) == (3, 2, 2, False)
     text = "\n".join(result.lines)
-    assert "not good: below the threshold of 90 %; recover the missing subruns" in text
+    assert "not good yet: below the threshold of 90 %, and 2 subruns are unknown" in text
     assert "3 x exit: exit code 137 from generate.py" in text
     assert "    example: job 41.1@ap1@pool.test, subrun 1: exit code 137 from generate.py" in text
     assert "job.log:1: Killed 1" in text
     assert "2 x exit: held with code 34/102" in text
     assert text.count("it ran out of memory: raise `memory:`") == 2
+
+
+def test_a_held_job_blocks_a_stage_above_its_threshold_and_says_what_to_do(make_site, ad_of):
+    site = make_site(10)
+    for process in range(9):
+        site.execute(process)
+    held = {"hold_code": 1, "hold_subcode": 0, "hold_reason": "by user ops"}
+    site.ads.append(ad_of(9, status=JobStatus.HELD, exit_code=None, ended_at=None, **held))
+    result = result_of(site)
+    assert (result.threshold_met, result.missing, result.unknown, result.held) == (True, 0, 1, 1)
+    assert not result.good
+    release = "condor_release -name ap1@pool.test 41.9, or jobsub_release -J 41.9@ap1@pool.test"
+    remove = "condor_rm -name ap1@pool.test 41.9, or jobsub_rm -J 41.9@ap1@pool.test"
+    assert result.lines[3:6] == (
+        "1 held subruns block the stage until somebody acts, job 41.9@ap1@pool.test first:",
+        f"    release it ({release}), then clear wait and check;",
+        f"    or remove it ({remove}), then clear check",
+    )
+    assert "clear check later" not in "\n".join(result.lines)
+
+
+def test_advice_names_only_what_can_be_done(make_site, ad_of):
+    site = make_site(4)
+    site.fail(0, 7)
+    site.ads.append(ad_of(1, status=JobStatus.REMOVED, exit_code=None, remove_reason="by user ops"))
+    damaged = site.execute(2)
+    next((site.outstage / damaged).glob("*.root")).write_bytes(b"damaged")
+    site.execute(3)
+    lines = result_of(site).lines
+    assert lines[2] == (
+        "not good: below the threshold of 90 %; mend the cause; this slice stays as it is, "
+        "a new dag_run makes new runs"
+    )
+    assert "recover" not in "\n".join(lines)
+
+
+def test_advice_for_what_is_not_seen_yet_is_to_wait(make_site, ad_of):
+    site = make_site(2)
+    site.execute(1)
+    site.ads.append(ad_of(0))
+    lines = summarise(site.judge(now=1200.0), site.stage).lines
+    assert "    to do: wait, then clear check: storage may lag" in lines
+    assert "1 unknown subruns: clear check later to look again" in lines
 
 
 def test_unknown_is_not_good_even_above_the_threshold(make_site):
@@ -50,7 +95,7 @@ def test_unknown_is_not_good_even_above_the_threshold(make_site):
         site.execute(process)
     result = result_of(site)
     assert (result.threshold_met, result.unknown, result.good) == (True, 1, False)
-    assert "may still produce its output" in "\n".join(result.lines)
+    assert "may still produce their outputs" in "\n".join(result.lines)
 
 
 def test_threshold_has_no_rounding_error(make_site, ad_of):
@@ -85,7 +130,7 @@ def test_ten_thousand_different_failures_stay_short(make_site, ad_of):
         for n in range(10_000)
     ]
     area = read_areas(site.plan, site.submission)
-    judgement = judge(site.plan, site.stage, site.submission, ads=ads, area=area)
+    judgement = judge(site.plan, site.stage, site.submission, ads=ads, area=area, now=NOW)
     lines = summarise(judgement, site.stage).lines
     assert len(lines) <= 60
     assert max(map(len, lines)) <= MAX_LINE + 1

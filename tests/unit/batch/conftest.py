@@ -1,0 +1,125 @@
+"""One submission with a pool, a ledger and a clock of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from include.batch.fake import FakeLedger, FakePool
+from include.batch.jobsub import JobsubSubmitter
+from include.batch.pool import ClusterId, SubmitRequest
+from include.batch.submission import SubmitLimits, submit_once
+from include.bookkeeping.records import Submission, Unit
+from include.campaign.states import SubmissionState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TAG = "demo.z/t1/001000/gen/recovery-0"
+AP1 = "ap1@fake"
+
+
+@dataclass
+class Clock:
+    """Time that passes only by sleeping."""
+
+    at: float = field(default_factory=time.time)
+    during: Callable[[], object] = lambda: None
+
+    def now(self) -> float:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.at += seconds
+        self.during()
+
+
+@dataclass
+class World:
+    """One submission and what it works with."""
+
+    folder: Path
+    pool: FakePool
+    ledger: FakeLedger
+    clock: Clock
+    limits: SubmitLimits = field(
+        default_factory=lambda: SubmitLimits(timeout_s=20, grace_s=30, search_every_s=3)
+    )
+    late_s: float = 0
+
+    def submitter(self, mode: str) -> JobsubSubmitter:
+        program = self.folder / "jobsub_submit"
+        if not program.exists():
+            script = Path(__file__).with_name("jobsub_program.py")
+            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
+            program.chmod(0o755)
+        settings = {"MODE": mode, "POOL": str(self.folder / "pool.json"), "LATE_S": str(self.late_s)}
+        environment = {**os.environ, **settings}
+        return JobsubSubmitter(program=str(program), environment=environment)
+
+    def run(self, mode: str) -> Submission:
+        return submit_once(
+            ledger_port=self.ledger,
+            pool=self.pool,
+            submitter=self.submitter(mode),
+            request=request(),
+            submission=self.row,
+            now=self.clock.now,
+            sleep=self.clock.sleep,
+            limits=self.limits,
+        )
+
+    @property
+    def row(self) -> Submission:
+        return self.ledger.rows[TAG]
+
+    def clusters(self) -> tuple[ClusterId, ...]:
+        return self.pool.find_tag_in(AP1, TAG)
+
+    def started(self) -> bool:
+        return (self.folder / "pool.started").exists()
+
+
+def request() -> SubmitRequest:
+    return SubmitRequest(
+        executable="/opt/prodsys_job.py",
+        arguments=("run", "job.json"),
+        jobs=2,
+        group="demo",
+        role=None,
+        tag=TAG,
+        memory_mb=500,
+        disk_kb=1024,
+        cpus=1,
+        lifetime_s=600,
+        files=(),
+        environment=(),
+        options=(),
+    )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    clock = Clock()
+    row = Submission(
+        tag=TAG,
+        dag_id="demo.z",
+        tranche="t1",
+        run=1000,
+        stage="gen",
+        recovery=0,
+        state=SubmissionState.INTENDED,
+        units=tuple(Unit(process=n, first_subrun=n, last_subrun=n, inputs=()) for n in range(2)),
+        clusters=(),
+        work_dir=str(tmp_path / "work dir"),
+        message="",
+        intended_at=clock.at,
+        submitted_at=None,
+    )
+    return World(tmp_path, FakePool(str(tmp_path / "pool.json"), (AP1, "ap2@fake")), FakeLedger(row), clock)
