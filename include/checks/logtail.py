@@ -17,7 +17,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\x20-\x7e\xa0-\U0010ffff]")
 def last_line(path: str) -> str:
     """Return `path:line: text` of the last line that the script wrote, or the path and why there is none.
 
-    What prodsys_job itself adds at the log's end tells nothing of the cause. The line's number is left out for
+    What prodsys_job itself adds at the end tells nothing of the cause. The line's number is left out for
     logs longer than 64 KB: finding it would mean reading all of them.
     """
     try:
