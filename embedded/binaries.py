@@ -80,8 +80,9 @@ def machine_binaries(path: str | None = None) -> Binaries | None:
     master = shutil.which("condor_master", path=path)
     if master is None:
         return None
-    sbin = Path(master).resolve().parent
-    release = sbin.parent
+    found = Path(master).resolve().parent
+    release = short_path(found.parent)
+    sbin = release / found.name
     libexec = next(
         (f for f in (release / "libexec/condor", release / "lib/condor/libexec") if f.is_dir()),
         release / "libexec",

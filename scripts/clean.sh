@@ -29,5 +29,11 @@ if [ -n "$left" ]; then
   exit 1
 fi
 rm -rf .prodsys .ruff_cache .mypy_cache .pytest_cache .import_linter_cache .hypothesis dist
+# Generated DAG files; a folder that holds anything else stays.
+for folder in dags/*/; do
+  grep -lsr --include='*.py' '^# Made by prodsys from a campaign spec' "$folder" | while IFS= read -r file; do rm -f "$file"; done
+  rm -rf "${folder}__pycache__"
+  rmdir "$folder" 2>/dev/null || true
+done
 find . -name __pycache__ -type d -prune -exec rm -rf {} +
 printf '==> removed .prodsys and the caches\n'

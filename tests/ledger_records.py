@@ -48,6 +48,8 @@ def stage_plan(
         if merge_of
         else None
     )
+    if merge_of:
+        inputs = (*inputs, input_plan(merge_of, select="all"))  # as the compiler writes it
     return StagePlan(
         name=name,
         parents=tuple(each.stage for each in inputs if each.stage),

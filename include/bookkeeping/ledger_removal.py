@@ -88,8 +88,11 @@ class Consumer:
 def consumers(plan: CampaignPlan, *, stage: str, output: str) -> Iterator[Consumer]:
     """Yield the stages that read the output."""
     for each in plan.stages:
-        if each.merge is not None and (each.merge.of_stage, each.merge.of_output) == (stage, output):
-            yield Consumer(stage=each, whole_slice=False)
+        if each.merge is not None:
+            # A group reads its own subruns; the plan lists a merge's input as the slice's, for people to see.
+            if (each.merge.of_stage, each.merge.of_output) == (stage, output):
+                yield Consumer(stage=each, whole_slice=False)
+            continue
         for source in each.inputs:
             if (source.stage, source.output) == (stage, output):
                 yield Consumer(stage=each, whole_slice=source.select == "all")

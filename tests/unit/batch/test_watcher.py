@@ -279,6 +279,8 @@ def test_helper_process_answers_again_after_it_was_closed(fake: FakePool, tmp_pa
         await asyncio.wait([loop], timeout=10)
         again = await watcher.wait_for(cluster, 1, hold_limit_s=60, unknown_limit_s=60)
         assert again.completed == 1
+        # asyncio.run cancels what still runs, and could so keep the watcher from ending the helper process.
+        await asyncio.wait([watcher._loop], timeout=10)
 
     asyncio.run(scenario())
 
