@@ -31,7 +31,8 @@ fi
 rm -rf .prodsys .ruff_cache .mypy_cache .pytest_cache .import_linter_cache .hypothesis dist
 # Generated DAG files; a folder that holds anything else stays.
 for folder in dags/*/; do
-  grep -lsr --include='*.py' '^# Made by prodsys from a campaign spec' "$folder" | while IFS= read -r file; do rm -f "$file"; done
+  [ -d "$folder" ] || continue
+  find "$folder" -maxdepth 1 -name '*.py' -exec grep -q '^# Made by prodsys from a campaign spec' {} \; -delete
   rm -rf "${folder}__pycache__"
   rmdir "$folder" 2>/dev/null || true
 done
