@@ -38,6 +38,9 @@ _UNWANTED = re.compile(
 )
 
 
+MIRROR_VARIABLE = "PRODSYS_DEBIAN_MIRROR"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binaries:
     """Where HTCondor's programs are."""
@@ -58,7 +61,7 @@ class PackageSource:
     """Where the Debian packages come from."""
 
     mirror: str = ""
-    """URL; empty: the Debian mirror that this machine's apt uses, else Debian's public one."""
+    """URL; empty: PRODSYS_DEBIAN_MIRROR, else the Debian mirror that this machine's apt uses."""
     suite: str = "sid"
 
 
@@ -247,13 +250,20 @@ def _apt_get(apt: Path) -> list[str]:
 
 
 def _mirror() -> str:
-    """Return the Debian mirror that this machine uses, else (Ubuntu) Debian's public one."""
+    """Return the Debian mirror that PRODSYS_DEBIAN_MIRROR names, else the one that apt uses here."""
+    named = os.environ.get(MIRROR_VARIABLE)
+    if named:
+        return named
     sites = _run(
         ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"],
         on_failure="apt-get does not work",
     )
     own = [site for site in sites.split() if re.search(r"/debian/?$", site)]
-    return own[0] if own else "http://deb.debian.org/debian"
+    if not own:
+        raise MissingTool(
+            f"apt knows no Debian mirror here: install HTCondor 25 or newer, or set {MIRROR_VARIABLE}=URL"
+        )
+    return own[0]
 
 
 def _keyring() -> Path:

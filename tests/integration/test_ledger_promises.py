@@ -21,20 +21,6 @@ from tests import ledger_records as records
 from tests.ledger_records import NOW, TRANCHE, campaign_plan, intend, output, tag_of, verdict
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request, tmp_path):
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/the ledger.db"
-    return request.getfixturevalue("postgres_url")
-
-
-@pytest.fixture
-def ledger(url):
-    with Ledger(url) as opened:
-        opened.upgrade()
-        yield opened
-
-
 @pytest.fixture
 def raw(ledger, url):
     """A connection past the ledger's own methods, on a ledger with one slice, run 1000."""
@@ -85,7 +71,7 @@ def test_of_campaigns_with_one_range_the_first_gets_it(ledger, url):
 
 def test_processes_that_intend_the_same_tag_agree(ledger, url):
     ledger.reserve(campaign_plan(), tranche=TRANCHE, dag_run_id="r", slices=1, now=NOW)
-    answers = set(race(*(("intend", url, f"/work/{n}") for n in range(4))))
+    answers = set(race(*(("intend", url, f"/sent/{n}") for n in range(4))))
     assert len(answers) == 1
     assert answers.pop().endswith(" 4")
     assert len(ledger.submissions("demo.z", TRANCHE)) == 1
