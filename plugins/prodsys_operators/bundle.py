@@ -11,6 +11,7 @@ from typing import Any
 from airflow.dag_processing.bundles.base import BaseDagBundle
 
 from include.campaign.catalogue import find_specs
+from include.campaign.reader import MAX_BYTES
 from include.errors import SpecError
 
 log = logging.getLogger(__name__)
@@ -18,11 +19,11 @@ log = logging.getLogger(__name__)
 HEADER = "# Made by prodsys from a campaign spec: edit the spec, not this file."
 DAG_FILE = """\
 {header}
-# Spec: {spec}, sha256 {digest}
+# Spec: {spec!a}, sha256 {digest}
 # Airflow reads only files that have the words airflow and DAG in them.
 from prodsys_operators.campaign_dag import compile_campaign
 
-dag = compile_campaign({spec!r})
+dag = compile_campaign({spec!a})
 """
 
 
@@ -80,7 +81,9 @@ class CampaignBundle(BaseDagBundle):
 
     def _content(self, spec: Path) -> str:
         try:
-            digest = hashlib.sha256(spec.read_bytes()).hexdigest()[:12]
+            # A pipe or a device is never opened: a read of it need not end.
+            regular = spec.is_file() and spec.stat().st_size <= MAX_BYTES
+            digest = hashlib.sha256(spec.read_bytes()).hexdigest()[:12] if regular else "not read"
         except OSError as error:  # the compile step says so in the UI, as this campaign's import error
             digest = type(error).__name__
         return DAG_FILE.format(header=HEADER, spec=str(spec.relative_to(self._specs)), digest=digest)

@@ -99,3 +99,14 @@ def test_the_dag_is_the_campaign(deployment: Settings) -> None:
     assert dag.leaves == [dag.get_task("report")]
     assert {str(task.weight_rule) for task in dag.tasks if task.task_id.startswith("slice")} == {"upstream"}
     assert deployment.specs
+
+
+def test_a_hostile_file_name_is_text_and_a_pipe_is_not_opened(bundle: CampaignBundle, specs: Path) -> None:
+    name = 'x\nraise SystemExit("ran") #.yaml'
+    (specs / "unit" / name).write_text("version: 1")
+    (specs / "unit" / os.fsdecode(b"\xff.yaml")).write_text("version: 1")
+    os.mkfifo(specs / "unit" / "pipe.yaml")
+    bundle.refresh()
+    written = [file.read_text(encoding="ascii") for file in bundle.path.glob("*/*.py")]
+    assert len(written) == 4
+    assert not any(line.startswith("raise") for text in written for line in text.splitlines())
