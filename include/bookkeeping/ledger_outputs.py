@@ -82,7 +82,9 @@ class LedgerOutputs(LedgerDatabase):
         """Return the latest verdicts on `tag`, in the order in which they were given."""
         query = sa.select(verdict_table).join(submissions).where(submissions.c.tag == tag)
         with self._read() as connection:
-            return [_verdict(row) for row in connection.execute(query.order_by(verdict_table.c.position))]
+            return [
+                verdict_record(row) for row in connection.execute(query.order_by(verdict_table.c.position))
+            ]
 
     def outputs(self, tag: str) -> list[OutputRecord]:
         """Return every output of `tag`, in order of subrun, name and execution."""
@@ -254,7 +256,8 @@ def _move(
         connection.execute(sa.update(output_table).where(some).values(state=state, state_at=now, **more))
 
 
-def _verdict(row: Row[Any]) -> VerdictRecord:
+def verdict_record(row: Row[Any]) -> VerdictRecord:
+    """Return a row of `verdicts` as the record that callers know."""
     return VerdictRecord(
         process=row.process,
         first_subrun=row.first_subrun,

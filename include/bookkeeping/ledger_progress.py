@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
 from include.bookkeeping.database import IN_LIMIT, LedgerDatabase, upsert
+from include.bookkeeping.ledger_outputs import verdict_record
 from include.bookkeeping.ledger_slices import pinned_plan
-from include.bookkeeping.records import OpenVerdict, ProgressSample, StageProgress, VerdictRecord
+from include.bookkeeping.records import OpenVerdict, ProgressSample, StageProgress
 from include.bookkeeping.tables import (
     merges,
     outputs,
@@ -265,16 +266,7 @@ def _ids(connection: Connection, tags: Sequence[str]) -> dict[str, int]:
 
 
 def _open_verdict(row: Row[Any]) -> OpenVerdict:
-    verdict = VerdictRecord(
-        process=row.process,
-        first_subrun=row.first_subrun,
-        last_subrun=row.last_subrun,
-        check=row.check_name,
-        outcome=Outcome(row.outcome),
-        reason=row.reason,
-        evidence=row.evidence,
-    )
-    return OpenVerdict(stage=row.stage, run=row.run, tag=row.tag, verdict=verdict)
+    return OpenVerdict(stage=row.stage, run=row.run, tag=row.tag, verdict=verdict_record(row))
 
 
 def _samples() -> sa.Select[Any]:
