@@ -1,0 +1,1 @@
+"""Job logs of any experiment: read as a stream, in bounded memory, and understood."""
