@@ -23,9 +23,30 @@ MAX_BYTES = 10 * 2**20
 """A larger report is not read."""
 MAX_TEXT = 4000
 """Longer texts inside a report are cut, in characters."""
+MAX_FACT = 200
+"""Longer texts among a node's facts are cut, in characters."""
+MAX_REPOSITORIES = 64
 EXECUTION = re.compile(r"(?P<cluster>\d{1,15})\.(?P<process>\d{1,9})\.(?P<start>\d{1,9})-[0-9a-f]{8}")
 _MAX_INT = 2**63
 _MAX_TIME = 1e11
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """What an execution found out about its node; None or empty for what it does not say."""
+
+    host: str | None = None
+    site: str | None = None
+    slot: str | None = None
+    """HTCondor's name of the slot, such as slot1_3@glidein_7@wn1."""
+    glidein: str | None = None
+    cvmfs: tuple[tuple[str, int | None, str | None], ...] = ()
+    """(repository, revision, what is wrong with it) by name of the repository."""
+    scratch_free_mb: int | None = None
+    memory_mb: int | None = None
+    cpus: int | None = None
+    load: float | None = None
+    """Mean number of processes that ran or wanted to, over one minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +92,13 @@ class Report:
     exit_code: int | None
     exit_signal: int | None
     failed_at: str | None
-    """inputs, script, outputs or outstage; None where it went well."""
+    """node, inputs, script, outputs or outstage; None where it went well."""
     error: str
     outputs: tuple[ReportedOutput, ...]
     log: str
     """Path of its job.log."""
+    node: NodeFacts = NodeFacts()
+    """Empty for a manifest."""
 
     @property
     def good(self) -> bool:
@@ -164,6 +187,7 @@ def parse(data: bytes, *, file: str, expected: Expected, mtime: float, is_manife
         site=_optional_text(content, "site"),
         outputs=_outputs(content, area=f"{expected.outstage}/{execution}"),
         log=f"{expected.logs}/{execution}/job.log",
+        node=node_facts(content.get("node")),
         **(_published(mtime) if is_manifest else _ending(content)),
     )
 
@@ -213,7 +237,7 @@ def _refuse_constant(name: str) -> float:
 def _ending(content: dict[str, Any]) -> dict[str, Any]:
     """Return how a report says that its execution went."""
     failed_at = _optional_text(content, "failed_at")
-    if failed_at not in (None, "inputs", "script", "outputs", "outstage"):
+    if failed_at not in (None, "node", "inputs", "script", "outputs", "outstage"):
         _refuse(f"failed_at is {failed_at!r:.40}")
     return {
         "started": _time(content, "started"),
@@ -223,6 +247,43 @@ def _ending(content: dict[str, Any]) -> dict[str, Any]:
         "failed_at": failed_at,
         "error": _optional_text(content, "error") or "",
     }
+
+
+def node_facts(node: object) -> NodeFacts:
+    """Return a report's node facts; what is not as documented is left out, and never refuses the report."""
+    if not isinstance(node, dict):
+        return NodeFacts()
+    cvmfs, load = node.get("cvmfs"), node.get("load_1min")
+    return NodeFacts(
+        host=_fact_text(node.get("host")),
+        site=_fact_text(node.get("site")),
+        slot=_fact_text(node.get("slot")),
+        glidein=_fact_text(node.get("glidein")),
+        cvmfs=_repositories(cvmfs) if isinstance(cvmfs, dict) else (),
+        scratch_free_mb=_fact_number(node.get("scratch_free_mb")),
+        memory_mb=_fact_number(node.get("memory_mb")),
+        cpus=_fact_number(node.get("cpus")),
+        load=load if isinstance(load, float) and 0 <= load < _MAX_INT else _fact_number(load),
+    )
+
+
+def _repositories(cvmfs: dict[str, object]) -> tuple[tuple[str, int | None, str | None], ...]:
+    """Return name, revision and problem of the first repositories that have a proper name."""
+    names = sorted(name for name in cvmfs if _fact_text(name) == name)[:MAX_REPOSITORIES]
+    looks = [(name, look) for name in names if isinstance(look := cvmfs[name], dict)]
+    return tuple(
+        (name, _fact_number(look.get("revision")), _fact_text(look.get("problem"))) for name, look in looks
+    )
+
+
+def _fact_text(value: object) -> str | None:
+    return value[:MAX_FACT] if isinstance(value, str) and value and "\x00" not in value else None
+
+
+def _fact_number(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_INT:
+        return None
+    return value
 
 
 def _published(mtime: float) -> dict[str, Any]:

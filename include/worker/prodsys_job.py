@@ -1,19 +1,25 @@
 #!/usr/bin/env python3
 """What runs on the worker node: one file, standard library only, Python 3.6 or newer; docs/job-contract.md.
 
-prodsys_job.py run job.json        do the job that job.json describes, leave outputs, log and report
-prodsys_job.py manifest-check DIR  compare the files of a published folder with its manifest
-prodsys_job.py node-probe          print what is known of this node, as JSON
-prodsys_job.py adler32 FILE        print a file's adler32, 8 hex digits
+run job.json                        do the job that job.json describes, leave outputs, log and report
+cvmfs-check REPO[:MIN_REVISION]...  exit 0 if CVMFS is fit on this node, else 85, after a pause
+node-probe [REPO...]                print what is known of this node, as JSON
+stage-out FILE... DESTINATION       copy, read back, rename; print size, adler32 and path
+manifest-check DIR                  compare the files of a published folder with its manifest
+adler32 FILE                        print a file's adler32, 8 hex digits
+
+Each can be used alone; COMMAND --help tells its options, docs/worker-tools.md has examples.
 """
 
 import argparse
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -25,12 +31,19 @@ import time
 import traceback
 import types
 import zlib
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NoReturn, Optional, Tuple
 
 VERSION = 1
-EXIT_CODES = {"inputs": 81, "script": 126, "outputs": 82, "outstage": 83}
-EXIT_JOB_FILE, EXIT_NOT_FOUND = 84, 127
+EXIT_CODES = {"inputs": 81, "script": 126, "outputs": 82, "outstage": 83, "node": 85}
+EXIT_USAGE, EXIT_JOB_FILE, EXIT_NOT_FOUND = 2, 84, 127
+# A script that ends so at once is more often its node's fault than its own: it cannot be started or found,
+# its machine code is not this CPU's, or the file system below it went away.
+NODE_LIKE = (EXIT_CODES["script"], EXIT_NOT_FOUND, 128 + signal.SIGILL, 128 + signal.SIGBUS)
+CVMFS_ROOT = os.environ.get("PRODSYS_CVMFS_ROOT") or "/cvmfs"
+REPOSITORY = re.compile(r"(\w[\w.-]*)(?::([0-9]{1,18}))?$")
+GUARD_S, LEAST_S, LOOK_S, MAX_GUARD_S = 180.0, 6.0, 20.0, 86400.0
 BLOCK, ECHO_HEAD, ECHO_TAIL = 1 << 20, 16 << 10, 64 << 10
+MAX_FACTS, MAX_FACT, MAX_LOOKS, MAX_ENTRIES = 8000, 200, 64, 1000
 Document = Dict[str, Any]
 
 
@@ -48,11 +61,16 @@ def refuse(sentence: str) -> NoReturn:
     raise JobError("inputs", "job.json: " + sentence, EXIT_JOB_FILE)
 
 
-def say(line: str) -> None:
-    """Print one line of our own; a stdout that nobody reads is no reason to fail."""
+def tell(line: str) -> None:
+    """Print one line; a stdout that nobody reads is no reason to fail."""
     with contextlib.suppress(OSError):
-        sys.stdout.buffer.write(b"prodsys_job: " + os.fsencode(line) + b"\n")
+        sys.stdout.buffer.write(os.fsencode(line) + b"\n")
         sys.stdout.buffer.flush()
+
+
+def say(line: str) -> None:
+    """Print one line of our own."""
+    tell("prodsys_job: " + line)
 
 
 def convert(value: Any, text: Callable[[str], str]) -> Any:
@@ -108,13 +126,14 @@ def sync_folder(path: str) -> None:
 
 
 def read_ad(path: Optional[str]) -> Dict[str, str]:
-    """Return the literal attributes of the job's ad, names in lower case; empty where there is no ad."""
+    """Return the literal attributes of an ad's file, names in lower case; empty where there is no ad."""
     ad: Dict[str, str] = {}
     with contextlib.suppress(OSError), open(path or os.devnull, "rb") as stream:
         for match in re.finditer(r"^(\w+) = (.*?)\s*$", os.fsdecode(stream.read()), re.MULTILINE):
             value = match.group(2)
             quoted = len(value) > 1 and value[0] == value[-1] == '"'
-            ad[match.group(1).lower()] = value[1:-1].replace('\\"', '"') if quoted else value
+            if value.lower() not in ("undefined", "error"):
+                ad[match.group(1).lower()] = value[1:-1].replace('\\"', '"') if quoted else value
     return ad
 
 
@@ -134,7 +153,7 @@ def identify() -> Tuple[Document, int, int]:
         "process": number(ad.get("procid"), get("PROCESS"), from_id[1]),
         "schedd": global_id.split("#")[0] if global_id else from_id[2],
         "global_job_id": global_id,
-        "site": ad.get("match_glidein_site") or get("GLIDEIN_Site"),
+        "site": glidein()["site"],
     }
     # jobsub sets JOBSUBJOBSECTION to the process number, except in a DAG, where each job is process 0.
     unit = number(get("PROCESS"), str(identity["process"])) or number(get("JOBSUBJOBSECTION"))
@@ -146,18 +165,124 @@ def scratch_base() -> str:
     return os.environ.get("_CONDOR_SCRATCH_DIR") or os.environ.get("TMPDIR") or os.getcwd()
 
 
-def node_facts() -> Document:
-    """Return what is known of this node; it asks nothing that could hang."""
-    facts: Document = {"host": socket.gethostname(), "kernel": os.uname().release}
-    facts.update(python=sys.version.split()[0], cpus=len(os.sched_getaffinity(0)))
+def glidein() -> Document:
+    """Return where the batch system says that this job runs; null for what nobody says."""
+    get = os.environ.get
+    job, machine = read_ad(get("_CONDOR_JOB_AD")), read_ad(get("_CONDOR_MACHINE_AD"))
+    told = {"site": job.get("match_glidein_site"), "slot": machine.get("name")}
+    for key, name in (("site", "Site"), ("glidein", "Name"), ("entry", "Entry_Name"), ("factory", "Factory")):
+        told[key] = told.get(key) or get("GLIDEIN_" + name) or machine.get("glidein_" + name.lower())
+    return {key: value and value[:MAX_FACT] for key, value in told.items()}
+
+
+def mounted() -> List[str]:
+    """Return the repositories that are mounted; those that autofs would mount are not among them."""
+    names = re.compile(rf"^\S+ {re.escape(CVMFS_ROOT)}/([^/\s]+)[/\s]", re.MULTILINE)
+    with contextlib.suppress(OSError), open("/proc/mounts", "rb") as stream:
+        return sorted(set(names.findall(os.fsdecode(stream.read()))))[:MAX_LOOKS]
+    return []
+
+
+def look_at(path: str) -> Document:
+    """Return a repository's revision and what is wrong with it; a CVMFS that hangs hangs this call."""
+    look: Document = {"revision": None, "problem": None}
+    try:
+        with os.scandir(path) as listing:
+            entries = list(itertools.islice(listing, MAX_ENTRIES))
+        files = [each for each in entries if not each.is_symlink() and not each.is_dir(follow_symlinks=False)]
+        for file in files[:1]:  # a folder can come out of the cache while no file can be fetched
+            with contextlib.suppress(PermissionError), open(file.path, "rb") as stream:
+                stream.read(1)
+        if not entries:
+            look["problem"] = "is not mounted: the folder is empty"
+    except FileNotFoundError:
+        look["problem"] = "is not mounted: there is no such folder"
+    except OSError as error:
+        look["problem"] = f"cannot be read: {explain(error)}"[:MAX_FACT]
+    with contextlib.suppress(OSError, ValueError):
+        look["revision"] = int(os.getxattr(path, "user.revision")[:20])
+    return look
+
+
+def look_in_child(path: str) -> Tuple[int, int]:
+    """Start a process that looks at a repository; return its id and the pipe that it writes JSON to."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writer)
+        os.set_blocking(reader, False)
+        return child, reader
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(nothing, standard)
+        # Less than PIPE_BUF bytes: they arrive as a whole, or not at all.
+        os.write(writer, json.dumps(to_json(look_at(path))).encode("ascii"))
+    finally:
+        os._exit(0)
+
+
+def look_at_cvmfs(names: Iterable[str], seconds: float, stop: Optional["Stop"] = None) -> Dict[str, Document]:
+    """Return revision and problem of each repository, in `seconds` at most, however CVMFS hangs."""
+    children, looks = {}, {}
+    deadline = time.monotonic() + seconds
+    for name in dict.fromkeys(names):
+        looks[name] = {"revision": None, "problem": "could not be looked at: no process could be started"}
+        with contextlib.suppress(OSError):
+            children[name] = look_in_child(os.path.join(CVMFS_ROOT, name))
+    for name, (child, reader) in children.items():
+        while not select.select([reader], [], [], max(0.0, min(0.1, deadline - time.monotonic())))[0]:
+            if time.monotonic() >= deadline or (stop and stop.asked):
+                break
+        try:
+            looks[name] = json.loads(os.read(reader, 4096).decode("ascii"))
+        except (BlockingIOError, ValueError):
+            stopped = stop and stop.asked
+            why = "was not looked at to the end" if stopped else f"did not answer within {seconds:g} s"
+            looks[name]["problem"] = why
+        os.close(reader)
+        # One that waits for a dead file system may outlive even SIGKILL: nobody waits for it.
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, os.WNOHANG)
+    return looks
+
+
+def node_facts(looks: Dict[str, Document]) -> Document:
+    """Return what is known of this node, in 8 kB of JSON at most; it asks nothing that could hang."""
+    facts: Document = {"host": socket.gethostname()[:MAX_FACT], "kernel": os.uname().release[:MAX_FACT]}
+    facts.update(glidein(), python=sys.version.split()[0], cpus=len(os.sched_getaffinity(0)))
     facts["memory_mb"] = (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) >> 20
+    facts.update(load_1min=None, scratch_free_mb=None, cvmfs={}, cvmfs_left_out=0)
     with contextlib.suppress(OSError):
         facts["load_1min"] = round(os.getloadavg()[0], 2)
         facts["scratch_free_mb"] = shutil.disk_usage(scratch_base()).free >> 20
-    with contextlib.suppress(OSError), open("/proc/mounts", "rb") as stream:
-        mounts = [os.fsdecode(line.split()[1]) for line in stream]
-        facts["cvmfs"] = sorted(path for path in mounts if path.startswith("/cvmfs/"))
+    for name in sorted(looks, key=lambda name: looks[name]["problem"] is None):
+        facts["cvmfs"][name] = looks[name]
+        if len(json.dumps(to_json(facts))) > MAX_FACTS:
+            del facts["cvmfs"][name]
+            facts["cvmfs_left_out"] += 1
     return facts
+
+
+def shortfall(name: str, least: int, look: Document) -> str:
+    """Say what a repository lacks on this node; empty where it is fit."""
+    problem, revision = look["problem"], look["revision"]
+    if not problem and least > (revision or 0):
+        is_at = "does not tell its revision" if revision is None else f"is at revision {revision}"
+        problem = f"{is_at}, at least {least} is wanted"
+    return f"{os.path.join(CVMFS_ROOT, name)} {problem}" if problem else ""
+
+
+def adler_of(path: str, go_on: Callable[[], None] = lambda: None) -> str:
+    """Return a file's adler32; `go_on` is called before each block, and may raise."""
+    adler = 1
+    with open(path, "rb") as stream:
+        for block in iter(lambda: stream.read(BLOCK), b""):
+            go_on()
+            adler = zlib.adler32(block, adler)
+    return f"{adler & 0xFFFFFFFF:08x}"
 
 
 def stream_file(path: str, target: Optional[str] = None) -> Tuple[int, str, str]:
@@ -198,7 +323,7 @@ JOB_KEYS = {
     list: ("arguments", "units", "outputs"),
     int: ("run", "events"),
 }
-MAY_BE_NULL = ("script", "events", "merge")
+MAY_BE_NULL = ("script", "events", "merge", "scratch_mb")
 
 
 def require(what: str, value: Any, keys: Dict[type, Tuple[str, ...]]) -> None:
@@ -212,6 +337,21 @@ def require(what: str, value: Any, keys: Dict[type, Tuple[str, ...]]) -> None:
         null = item is None and key in MAY_BE_NULL
         if not null and (not isinstance(item, kind) or isinstance(item, bool)):
             refuse(f"{key} of {what} is {item!r:.80}, it should be {kind.__name__}")
+
+
+def wish_of(document: Document) -> Document:
+    """Return what the job wants of its node, empty if it has no `node`; refuse job.json if that is wrong."""
+    if document.get("node") is None:
+        return {}
+    require("the file", document, {dict: ("node",)})
+    wish = {"cvmfs": {}, "scratch_mb": None, "guard_s": GUARD_S, **document["node"]}
+    require("node", wish, {dict: ("cvmfs",), int: ("scratch_mb",)})
+    for name, least in wish["cvmfs"].items():
+        if not REPOSITORY.match(name) or ":" in name or type(least) is not int:
+            refuse(f"cvmfs of node: {name!r:.80}: {least!r:.40} is no repository with a revision, or 0")
+    if type(wish["guard_s"]) not in (int, float):
+        refuse(f"guard_s of node is {wish['guard_s']!r:.40}, it should be seconds")
+    return wish
 
 
 def unit_of(document: Document, number: int) -> Document:
@@ -232,6 +372,11 @@ def unit_of(document: Document, number: int) -> Document:
     for name, paths in unit["inputs"].items():
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
             refuse(f"input {name} of unit {number} is not a list of paths")
+    unit["sums"] = unit.get("sums") or {}
+    require(f"unit {number}", unit, {dict: ("sums",)})
+    for path, known in unit["sums"].items():
+        if not isinstance(known, list) or list(map(type, known)) != [int, str]:
+            refuse(f'sums of unit {number}: {path}: {known!r:.80} is no [SIZE, "ADLER32"]')
     return unit
 
 
@@ -254,8 +399,9 @@ def variable(prefix: str, name: str) -> str:
 class Stop:
     """Forwards signals that ask us to stop to the script's group of processes; SIGKILL follows."""
 
-    def __init__(self, grace: float) -> None:
+    def __init__(self, grace: float = 0.0) -> None:
         self.asked, self.grace, self.group = 0, grace, 0
+        self.begun = time.monotonic()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGALRM, lambda *_: self._send(signal.SIGKILL))
@@ -269,6 +415,21 @@ class Stop:
             with contextlib.suppress(OSError):
                 os.killpg(self.group, number)
             signal.setitimer(signal.ITIMER_REAL, self.grace)
+
+    def guard(self, seconds: float, why: str, note: Callable[[str], None]) -> None:
+        """Wait until this program has taken `seconds` in all, or is asked to stop, and note why.
+
+        A node that fails its jobs at once gets the next one at once: in an hour it would eat a whole cluster.
+        """
+        end = self.begun + min(seconds, MAX_GUARD_S)
+        left = end - time.monotonic()
+        if left > 0 and not self.asked:
+            note(f"{why}: waiting {left:.0f} s, {seconds:g} s in all, so that it does not fail job after job")
+        while left > 0 and not self.asked:
+            time.sleep(min(0.1, left))
+            left = end - time.monotonic()
+        if left > 0:
+            note(f"told to stop by signal {self.asked}: waiting no longer")
 
     def wait(self, child: "subprocess.Popen[Any]") -> int:
         """Wait for the script, then end whatever it left running."""
@@ -286,8 +447,9 @@ class Stop:
 class Execution:
     """One execution of one job."""
 
-    def __init__(self, document: Document, job_file: str, stop: Stop) -> None:
-        self.document, self.job_file, self.stop = document, job_file, stop
+    def __init__(self, document: Document, job_file: str, stop: Stop, look_s: float = LOOK_S) -> None:
+        self.document, self.job_file, self.stop, self.look_s = document, job_file, stop, look_s
+        self.wish: Document = {}
         identity, self.number, start = identify()
         # The random part keeps apart executions that the ad cannot: a rolled-back queue repeats NumJobStarts.
         self.name = f"{identity['cluster']}.{identity['process']}.{start}-{os.urandom(4).hex()}"
@@ -295,7 +457,7 @@ class Execution:
         self.phase, self.code, self.scratch = "inputs", 0, ""
         self.report: Document = {"version": VERSION, "tag": document.get("tag"), "execution": self.name}
         self.report.update(identity, run=document.get("run"), first_subrun=None, last_subrun=None)
-        self.report.update(host=socket.gethostname(), node=node_facts(), started=round(time.time(), 3))
+        self.report.update(host=socket.gethostname(), node={}, started=round(time.time(), 3))
         self.report.update(exit_code=None, exit_signal=None, failed_at=None, error=None)
         self.report.update(cpu_s=0.0, max_rss_kb=0, outputs=[], log=None)
 
@@ -306,10 +468,12 @@ class Execution:
         except JobError as error:
             self.fail(error)
         except OSError as error:
-            self.fail(JobError(self.phase, f"{self.phase} failed: {explain(error)}"))
+            what = f"node {self.report['host']}: scratch area" if self.phase == "node" else self.phase
+            self.fail(JobError(self.phase, f"{what} failed: {explain(error)}"))
         except Exception as error:  # noqa: BLE001  a report must be left whatever goes wrong
             self.note(traceback.format_exc())
             self.fail(JobError(self.phase, f"prodsys_job.py itself failed, see the log: {error!r}"))
+        self.guard()
         self.echo()
         self.leave()
         shutil.rmtree(self.scratch or os.devnull, ignore_errors=True)
@@ -321,6 +485,13 @@ class Execution:
         self.report.update(failed_at=error.failed_at, error=str(error))
         self.code = error.code
         self.note(f"{error.failed_at}: exit {error.code}: {error}")
+
+    def guard(self) -> None:
+        """Hold on to the node for a while if it seems to be what made the job fail."""
+        failed_at = self.report["failed_at"]
+        if self.wish and (failed_at == "node" or (failed_at == "script" and self.code in NODE_LIKE)):
+            note = self.note if self.scratch else say
+            self.stop.guard(self.wish["guard_s"], f"exit {self.code} looks like this node's fault", note)
 
     def path(self, name: str) -> str:
         """Return a path in the scratch folder."""
@@ -335,12 +506,14 @@ class Execution:
     def perform(self) -> None:
         """Do the job; JobError or OSError if it fails."""
         document, number = self.document, self.number
-        self.scratch = tempfile.mkdtemp(prefix="prodsys-", dir=scratch_base())
-        for folder in ("work", "out", "log"):
-            os.mkdir(self.path(folder))
-        unit = unit_of(document, number)
+        self.phase = "inputs" if document.get("node") is None else "node"
+        try:
+            self.make_scratch()
+        finally:  # the report tells of node and subruns although there is no scratch folder
+            looks, unit = self.prepare()
+        self.check_node(looks)
+        self.phase = "inputs"
         run, subrun = document["run"], unit["first_subrun"]
-        self.report.update(first_subrun=subrun, last_subrun=unit["last_subrun"])
         values = {"run": run, "subrun": subrun, "seed": 1 + run * 100000 + subrun, "process": number}
         names = {item["name"]: fill(item["file_name"], values) for item in document["outputs"]}
         if any(os.path.basename(name) != name or not name for name in names.values()):
@@ -356,13 +529,59 @@ class Execution:
         self.phase = "outstage"
         self.publish(names)
 
+    def make_scratch(self) -> None:
+        """Make the scratch folder and write the log's first line there."""
+        self.scratch = tempfile.mkdtemp(prefix="prodsys-", dir=scratch_base())
+        for folder in ("work", "out", "log"):
+            os.mkdir(self.path(folder))
+        with open(self.path("job.log"), "ab") as stream:
+            stream.write(os.fsencode(f"prodsys_job: {self.name} on {self.report['host']}\n"))
+
+    def prepare(self) -> Tuple[Dict[str, Document], Document]:
+        """Return what CVMFS looks like and this process's unit, and put node and subruns into the report."""
+        self.wish = wish_of(self.document)
+        looks = look_at_cvmfs([*self.wish.get("cvmfs", ()), *mounted()], self.look_s, self.stop)
+        self.report["node"] = node_facts(looks)
+        unit = unit_of(self.document, self.number)
+        self.report.update(first_subrun=unit["first_subrun"], last_subrun=unit["last_subrun"])
+        return looks, unit
+
+    def check_node(self, looks: Dict[str, Document]) -> None:
+        """Raise JobError unless the node has what the job wants of it."""
+        self.check_stop()
+        wanted, free = self.wish.get("scratch_mb"), self.report["node"]["scratch_free_mb"]
+        lacks = [shortfall(name, least, looks[name]) for name, least in self.wish.get("cvmfs", {}).items()]
+        if wanted and (free is None or free < wanted):
+            lacks.append(f"the scratch area {scratch_base()} has {free} MB free, {wanted} are wanted")
+        if any(lacks):
+            text = "; ".join(filter(None, lacks))
+            raise JobError("node", f"node {self.report['host']} is not fit: {text}")
+
+    def check_stop(self) -> None:
+        """Raise JobError if this job was told to stop before its script started."""
+        asked = self.stop.asked
+        if asked:
+            raise JobError("script", f"told to stop by signal {asked} before the script started", 128 + asked)
+
+    def check_inputs(self, unit: Document) -> List[str]:
+        """Return the paths of all inputs; OSError or JobError unless each can be read and is what it was."""
+        paths = [path for group in unit["inputs"].values() for path in group]
+        for path in [path for path in paths if "://" not in path]:
+            with open(path, "rb") as stream:
+                stream.read(1)
+                size = os.fstat(stream.fileno()).st_size
+            known_size, known = unit["sums"].get(path, (None, None))
+            if known is None:
+                continue
+            adler = adler_of(path, self.check_stop) if size == known_size else "(not read)"
+            if adler != known:
+                text = f"has adler32 {adler} and {size} bytes, the ledger says {known} and {known_size}"
+                raise JobError("inputs", f"input {path} {text}: it was changed after it was accepted")
+        return paths
+
     def environment(self, unit: Document, values: Document, names: Dict[str, str]) -> Dict[str, str]:
         """Check the inputs, write their lists, and return the script's environment."""
-        paths = [path for group in unit["inputs"].values() for path in group]
-        for path in paths:
-            if "://" not in path:
-                with open(path, "rb") as stream:
-                    stream.read(1)
+        paths = self.check_inputs(unit)
         job = self.document
         variables = {f"PRODSYS_{key.upper()}": job[key] for key in ("experiment", "campaign", "stage")}
         variables.update({f"PRODSYS_{key.upper()}": str(values[key]) for key in ("run", "subrun", "seed")})
@@ -412,9 +631,7 @@ class Execution:
 
     def run_script(self, command: List[str], environment: Dict[str, str]) -> None:
         """Run the script to its end; JobError unless it went well."""
-        asked = self.stop.asked
-        if asked:
-            raise JobError("script", f"told to stop by signal {asked} before the script started", 128 + asked)
+        self.check_stop()
         self.note(f"{self.name} on {self.report['host']}: {' '.join(command)}")
         with open(self.path("job.log"), "ab") as log:
             streams: Document = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
@@ -543,57 +760,179 @@ def read_job_file(path: str) -> Document:
     return dict(document)
 
 
-def run_job(path: str, grace: float) -> int:
-    """Do the job that the file describes; return the exit code."""
-    stop = Stop(grace)
+def run_job(options: argparse.Namespace) -> int:
+    """Do the job that job.json describes, leave outputs, log and report; a failure is never too quick."""
+    stop = Stop(options.grace)
+    code = do_job(options, stop)
+    if code:
+        stop.guard(options.least, "failed", say)
+    return code
+
+
+def do_job(options: argparse.Namespace, stop: Stop) -> int:
+    """Do the job, and return the exit code."""
+    path, sent = options.file, os.environ.get("CONDOR_DIR_INPUT")
     if not os.path.exists(path):
-        path = os.path.join(os.environ.get("CONDOR_DIR_INPUT", ""), path)
+        path = os.path.join(sent or "", path)
     try:
         document = read_job_file(path)
     except JobError as error:
         say(f"exit {error.code}: {error}")
+        if sent and not os.path.exists(path):
+            stop.guard(options.guard, "nothing was brought to this node", say)
         return error.code
-    return Execution(document, path, stop).run()
+    return Execution(document, path, stop, options.look).run()
 
 
-def manifest_check(folder: str) -> int:
-    """Compare a published folder with its manifest; 0 if all agrees."""
-    with open(os.path.join(folder, "manifest.json"), "rb") as stream:
-        manifest = json.loads(stream.read().decode("utf-8"))
-    good = bool(manifest["selfcheck"] == hashlib.sha256(canonical(manifest)).hexdigest())
-    if not good:
-        say(f"{folder}: manifest.json does not agree with its selfcheck")
-    for output in manifest["outputs"]:
-        size, sha256, adler = stream_file(os.path.join(folder, from_json(output["file"])))
-        same = (size, sha256, adler) == (output["size"], output["sha256"], output["adler32"])
-        good = good and same
-        word = "agrees" if same else "DIFFERS from the manifest"
-        say(f"{from_json(output['file'])}: {word}: {size} bytes, adler32 {adler}")
+def repository(text: str) -> Tuple[str, int]:
+    """Return name and least revision of REPO or REPO:MIN_REVISION."""
+    match = REPOSITORY.match(text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text} is not REPO or REPO:MIN_REVISION, like cms.cern.ch:12")
+    return match.group(1), int(match.group(2) or 0)
+
+
+def cvmfs_check(options: argparse.Namespace) -> int:
+    """Exit 0 if CVMFS is fit on this node, else 85, after a pause."""
+    stop, wanted, host = Stop(), dict(options.repositories), socket.gethostname()
+    looks = look_at_cvmfs(wanted, options.look, stop)
+    if stop.asked:
+        return 128 + stop.asked
+    lacks = {name: shortfall(name, least, looks[name]) for name, least in wanted.items()}
+    fit = not any(lacks.values())
+    for name, look in looks.items():
+        if not options.json:
+            say(lacks[name] or f"{os.path.join(CVMFS_ROOT, name)} is fit, at revision {look['revision']}")
+        look.update(wanted=wanted[name], problem=lacks[name] or None)
+    if options.json:
+        tell(json.dumps(to_json({"fit": fit, "host": host, "cvmfs": looks}), sort_keys=True))
+    if fit:
+        return 0
+    stop.guard(options.guard, f"node {host} is not fit", (lambda _: None) if options.json else say)
+    return EXIT_CODES["node"]
+
+
+def node_probe(options: argparse.Namespace) -> int:
+    """Print what is known of this node, as JSON."""
+    looks = look_at_cvmfs([*dict(options.repositories), *mounted()], options.look)
+    tell(json.dumps(to_json(node_facts(looks)), indent=1, sort_keys=True))
+    return 0
+
+
+def stage_one(source: str, target: str) -> Tuple[int, str]:
+    """Copy one file, verified, to a name that is free or holds the same content; return size and adler32."""
+    folder, name = os.path.split(target)
+    part = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.part")
+    try:
+        sums = stream_file(source, part)
+        try:
+            os.link(part, target)  # unlike a rename, it never replaces a file
+        except OSError:
+            if not os.path.lexists(target):  # this storage has no hard links
+                os.rename(part, target)
+            elif stream_file(target) != sums:
+                text = f"{target} is there with another content, and nothing is overwritten"
+                raise JobError("outstage", text) from None
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+    sync_folder(folder)
+    return sums[0], sums[2]
+
+
+def stage_out(options: argparse.Namespace) -> int:
+    """Copy, read back, rename; print size, adler32 and path."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    destination, code = options.destination, 0
+    if "://" in destination:
+        say(f"{destination} is a URL, this writes to paths: use ifdh cp, xrdcp --cksum or gfal-copy -K")
+        return EXIT_USAGE
+    if destination.endswith("/") or len(options.files) > 1:
+        os.makedirs(destination, exist_ok=True)
+    for source in options.files:
+        target = os.path.abspath(destination)
+        if os.path.isdir(target):
+            target = os.path.join(target, os.path.basename(source))
+        try:
+            tell("{} {} {}".format(*stage_one(source, target), target))
+        except (OSError, JobError) as error:
+            say(f"{source} was not staged out: {explain(error) if isinstance(error, OSError) else error}")
+            code = EXIT_CODES["outstage"]
+    return code
+
+
+def manifest_check(options: argparse.Namespace) -> int:
+    """Compare the files of a published folder with its manifest."""
+    folder, good = options.folder, True
+    try:
+        with open(os.path.join(folder, "manifest.json"), "rb") as stream:
+            manifest = json.loads(stream.read().decode("utf-8"))
+        if manifest["selfcheck"] != hashlib.sha256(canonical(manifest)).hexdigest():
+            say(f"{folder}: manifest.json does not agree with its selfcheck")
+            good = False
+        for output in manifest["outputs"]:
+            size, sha256, adler = stream_file(os.path.join(folder, from_json(output["file"])))
+            same = (size, sha256, adler) == (output["size"], output["sha256"], output["adler32"])
+            good = good and same
+            word = "agrees" if same else "DIFFERS from the manifest"
+            say(f"{from_json(output['file'])}: {word}: {size} bytes, adler32 {adler}")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        say(f"{folder}: manifest.json is damaged: {error!r}")
+        return 1
     return 0 if good else 1
+
+
+def adler32(options: argparse.Namespace) -> int:
+    """Print a file's adler32, 8 hex digits."""
+    tell(adler_of(options.file))
+    return 0
+
+
+def parser_of() -> argparse.ArgumentParser:
+    """Return the command line's grammar; each command is a function, and its docstring the help."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="prodsys_job.py", description=__doc__, formatter_class=form)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.required = True  # Python 3.6 takes it no other way
+
+    def command(name: str, do: Callable[[argparse.Namespace], int], *arguments: Tuple[str, Document]) -> None:
+        one = commands.add_parser(name, help=do.__doc__, description=do.__doc__)
+        one.set_defaults(do=do)
+        for flag, more in arguments:
+            one.add_argument(flag, **more)
+
+    def seconds(flag: str, default: float, text: str) -> Tuple[str, Document]:
+        text += f" ({default:g})"
+        return flag, {"type": float, "default": default, "metavar": "SECONDS", "help": text}
+
+    look = seconds("--look", LOOK_S, "that CVMFS may take to answer")
+    in_json = "--json", {"action": "store_true", "help": "print one JSON object"}
+    job_file = "file", {"nargs": "?", "default": "job.json", "help": "found in $CONDOR_DIR_INPUT too"}
+    grace = seconds("--grace", 20.0, "from a signal to SIGKILL")
+    guard = seconds("--guard", GUARD_S, "that it takes in all if job.json was not sent along")
+    least = seconds("--least", LEAST_S, "that a failure takes in all: what ends sooner did not run here")
+    command("run", run_job, job_file, grace, guard, look, least)
+    wanted = "repositories", {"nargs": "+", "metavar": "REPO[:MIN_REVISION]", "type": repository}
+    guard = seconds("--guard", GUARD_S, "that it takes in all if the node is bad")
+    command("cvmfs-check", cvmfs_check, wanted, guard, look, in_json)
+    asked = "repositories", {"nargs": "*", "metavar": "REPO", "type": repository}
+    command("node-probe", node_probe, asked, look, in_json)
+    files, target = ("files", {"nargs": "+", "metavar": "FILE"}), ("destination", {"metavar": "DESTINATION"})
+    command("stage-out", stage_out, files, target)
+    command("manifest-check", manifest_check, ("folder", {"metavar": "DIR"}))
+    command("adler32", adler32, ("file", {"metavar": "FILE"}))
+    return parser
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run one command; return the exit code."""
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="prodsys_job.py", description=__doc__, formatter_class=form)
-    parser.add_argument("command", choices=["run", "manifest-check", "node-probe", "adler32"])
-    parser.add_argument("file", nargs="?", default="job.json", metavar="FILE")
-    parser.add_argument("--grace", type=float, default=20.0, help="seconds from a signal to SIGKILL (20)")
-    options = parser.parse_args(arguments)
-    if options.command == "run":
-        return run_job(options.file, options.grace)
+    options = parser_of().parse_args(arguments)
     try:
-        if options.command == "manifest-check":
-            return manifest_check(options.file)
-        facts = to_json(node_facts()) if options.command == "node-probe" else None
-        print(json.dumps(facts, indent=1, sort_keys=True) if facts else stream_file(options.file)[2])
+        return int(options.do(options))
     except OSError as error:
         say(explain(error))
         return 1
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        say(f"{options.file}: manifest.json is damaged: {error!r}")
-        return 1
-    return 0
 
 
 if __name__ == "__main__":

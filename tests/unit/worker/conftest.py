@@ -98,8 +98,12 @@ class Job:
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         self.write_job_file()
+        return self.start_only(*options)
+
+    def start_only(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start the program without writing job.json."""
         return subprocess.Popen(
-            [*self.program, "run", "job.json", *options],
+            [*self.program, "run", "job.json", "--least", "0", *options],
             cwd=self.scratch,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -113,10 +117,13 @@ class Job:
 
     selfcheck = staticmethod(selfcheck)
 
-    def tool(self, *arguments: object) -> tuple[int, str]:
+    def tool(self, *arguments: object, **variables: str) -> tuple[int, str]:
         """Run another command of the program; it never shows a traceback."""
         command = [*self.program, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=60, text=True)
+        environment = {**os.environ, **variables}
+        done = subprocess.run(
+            command, capture_output=True, check=False, timeout=60, text=True, env=environment
+        )
         assert done.stderr == ""
         return done.returncode, done.stdout
 
