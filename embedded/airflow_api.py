@@ -113,6 +113,24 @@ class AirflowApi:
         )
         answer.raise_for_status()
 
+    def question(self, dag_id: str, run_id: str, task_id: str, *, map_index: int) -> dict[str, Any] | None:
+        """Return a task's required action, answered or not; None where it has none."""
+        answer = self._client.get(self._question(dag_id, run_id, task_id, map_index))
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, *, map_index: int, option: str) -> None:
+        """Answer a task's required action, as a person does in the UI."""
+        content = {"chosen_options": [option], "params_input": {}}
+        answer = self._client.patch(self._question(dag_id, run_id, task_id, map_index), json=content)
+        answer.raise_for_status()
+
+    def _question(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
+        return f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/hitlDetails"
+
 
 def _line(item: Any) -> str:
     """Return one entry of a task log as text, its exception included."""

@@ -27,7 +27,9 @@ _STATE = CHECKOUT / ".prodsys/pool"
 _BINARIES = CHECKOUT / ".prodsys/condor"
 
 
-def _pool(state: Path, binaries: Path = _BINARIES, port: int = 9618, job_path: str = "") -> PersonalPool:
+def _pool(
+    state: Path, binaries: Path = _BINARIES, port: int | None = None, job_path: str = ""
+) -> PersonalPool:
     settings = PoolSettings(state=state, binaries=binaries, port=port, job_path=job_path)
     return PersonalPool(settings, say=lambda text: typer.echo(text, err=True))
 
@@ -37,7 +39,12 @@ def start(
     *,
     state: _State = _STATE,
     binaries: _Binaries = _BINARIES,
-    port: Annotated[int, typer.Option(help="Wanted port; a free one is taken where it is in use.")] = 9618,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Wanted port, a free one where it is in use; without: that of the last start, else 9618."
+        ),
+    ] = None,
     job_path: Annotated[str, typer.Option(help="Folders in front of the jobs' PATH.")] = str(
         Path(sys.executable).parent
     ),

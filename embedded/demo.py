@@ -40,14 +40,7 @@ def run_demo(deployment: Deployment, *, dag_id: str, limit_s: float, console: Co
         )
         if state != "success":
             raise ProdsysError(failures(api, dag_id, run_id))
-        plan = ledger.plan_of(dag_id, run_id)
-        merged = [
-            output
-            for item in ledger.slices_of(dag_id, run_id)
-            for stage in plan.stages
-            if stage.is_merge
-            for output in ledger.accepted_outputs(experiment=plan.experiment, run=item.run, stage=stage.name)
-        ]
+        merged = ledger.merged_outputs(dag_id, run_id)
     verify(merged, console)
     return merged
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
-import signal
-import socket
 import string
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from embedded.airflow_group import AirflowGroup
 from embedded.pool import PersonalPool
-from embedded.pool_config import PoolSettings
+from embedded.pool_config import Limits, Node, PoolSettings, default_nodes
+from embedded.ports import free_ports
+from embedded.short_paths import locked
 from include.errors import MissingTool, ProdsysError
 
 if TYPE_CHECKING:
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 180.0
-STOP_LIMIT_S = 20.0
+HEALTH_LIMIT_S = 60.0
+"""How long parts may be called unhealthy, as after the machine's sleep, before they are started anew."""
+PORTS = (8080, 8793, 8794)
+"""Wanted ports of the api-server, the workers' logs and the triggerer's."""
+COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+"""What Airflow's health page tells of."""
 USER = "admin"
-
-_children: dict[int, subprocess.Popen[bytes]] = {}
-"""Airflows started by this process, so that their end can be collected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,12 @@ class Deployment:
     metadata: str = ""
     """SQLAlchemy URL of Airflow's own database; empty: SQLite in the state folder."""
     extra_environment: Mapping[str, str] = field(default_factory=dict)
+    nodes: tuple[Node, ...] = field(default_factory=default_nodes)
+    """Worker nodes of the pool."""
+    schedds: tuple[str, ...] = ("ap1",)
+    """Short names of the pool's schedds."""
+    limits: Limits = Limits.SCHEDD
+    """Who holds jobs over their memory or disk."""
     say: Callable[[str], None] = print
 
     # -- places
@@ -78,19 +86,22 @@ class Deployment:
     def pool(self) -> PersonalPool:
         """The deployment's HTCondor pool."""
         settings = PoolSettings(
-            state=self.state / "pool", binaries=self.binaries, job_path=str(self.physics / "bin")
+            state=self.state / "pool",
+            binaries=self.binaries,
+            job_path=str(self.physics / "bin"),
+            nodes=self.nodes,
+            schedds=self.schedds,
+            limits=self.limits,
         )
         return PersonalPool(settings, say=self.say)
 
     @property
     def url(self) -> str:
         """Address of the UI; ProdsysError if it was never started."""
-        try:
-            return str(json.loads((self.state / "airflow.json").read_text(encoding="utf-8"))["url"])
-        except (OSError, ValueError, KeyError) as error:
-            raise ProdsysError(
-                f"no Airflow was started in {self.state}; start it with: prodsys up"
-            ) from error
+        ports = self._facts().get("ports")
+        if not ports:
+            raise ProdsysError(f"no Airflow was started in {self.state}; start it with: prodsys up")
+        return f"http://127.0.0.1:{ports[0]}"
 
     @property
     def password(self) -> str:
@@ -100,10 +111,6 @@ class Deployment:
     @property
     def _passwords(self) -> Path:
         return self.home / "passwords.json"
-
-    @property
-    def _pid_file(self) -> Path:
-        return self.state / "airflow.pid"
 
     # -- acts
 
@@ -130,30 +137,38 @@ class Deployment:
             folder.mkdir(parents=True, exist_ok=True)
         self.pool.start()
         self._upgrade_ledger()
-        if self.airflow_pid() is not None:
-            self.say(f"Airflow is running already: {self.url}")
-            return
-        ports = _free_ports((8080, 8793, 8794))
-        self._write_config(ports)
-        self._start_airflow(f"http://127.0.0.1:{ports[0]}")
+        with locked(self.state / "airflow.lock"):
+            group = self.airflow()
+            if group is not None:
+                if not self._facts().get("was_up"):
+                    # Whoever started it was stopped in between: it may still be making its database.
+                    self._wait_until_healthy(group)
+                trouble = self._trouble(group)
+                if trouble is None:
+                    self.say(f"Airflow is running already: {self.url}")
+                    return
+                self.say(f"{trouble}: all of Airflow is started anew")
+                group.end()
+            # Who has the UI open, and tasks that still run, ask where it was.
+            ports = free_ports(tuple(self._facts().get("ports") or PORTS))
+            self._write_config(ports)
+            self._start_airflow(ports)
 
     def stop(self) -> None:
         """Stop Airflow, then the pool; the queue, the ledger and all files stay."""
-        pid = self.airflow_pid()
-        if pid is not None:
-            _stop_group(pid)
-            self.say("Airflow stopped")
-        self._pid_file.unlink(missing_ok=True)
+        if self.state.exists():
+            with locked(self.state / "airflow.lock"):
+                group = self.airflow()
+                if group is not None:
+                    group.end()
+                    self.say("Airflow stopped")
         self.pool.stop()
 
-    def airflow_pid(self) -> int | None:
-        """Return the process id of Airflow's group leader, None if it is not running."""
-        try:
-            pid = int(self._pid_file.read_text(encoding="utf-8"))
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except (OSError, ValueError):
-            return None
-        return pid if b"airflow" in arguments else None
+    def airflow(self) -> AirflowGroup | None:
+        """Return Airflow's processes, None if none of them lives."""
+        values = self._facts().get("group")
+        group = AirflowGroup.from_dict(values) if values else None
+        return group if group is not None and group.members() else None
 
     def token(self) -> str:
         """Return a token for Airflow's REST API."""
@@ -207,13 +222,26 @@ class Deployment:
             file.write_text(secrets.token_urlsafe(32), encoding="utf-8")
         return file.read_text(encoding="utf-8")
 
-    def _start_airflow(self, url: str) -> None:
+    def _facts(self) -> dict[str, Any]:
+        """Return what the last start wrote down: ports and processes; nothing where there was none."""
+        try:
+            facts: dict[str, Any] = json.loads((self.state / "airflow.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return facts
+
+    def _write_facts(self, facts: dict[str, Any]) -> None:
+        new = self.state / "airflow.json.new"
+        new.write_text(json.dumps(facts), encoding="utf-8")
+        new.replace(self.state / "airflow.json")
+
+    def _start_airflow(self, ports: tuple[int, ...]) -> None:
         program = Path(sys.executable).parent / "airflow"
         if not program.exists():
             raise MissingTool(f"{program} is not there; install with: make setup")
-        self.say(f"starting Airflow at {url} (log: {self.log_file})")
+        self.say(f"starting Airflow at http://127.0.0.1:{ports[0]} (log: {self.log_file})")
         with self.log_file.open("ab") as log:
-            # Its own process group, to end as a whole: `standalone` leaves its children running on SIGTERM.
+            # A session of its own, to end as a whole: `standalone` leaves its children running on SIGTERM.
             process = subprocess.Popen(
                 [sys.executable, str(program), "standalone"],
                 env=self.environment(),
@@ -223,78 +251,50 @@ class Deployment:
                 start_new_session=True,
                 cwd=self.home,
             )
-        _children[process.pid] = process
-        self._pid_file.write_text(str(process.pid), encoding="utf-8")
-        (self.state / "airflow.json").write_text(json.dumps({"url": url}), encoding="utf-8")
-        self._wait_until_healthy(process, url)
+        group = AirflowGroup.of(process, self.home)
+        self._write_facts({"ports": ports, "group": group.to_dict(), "was_up": False})
+        self._wait_until_healthy(group)
 
-    def _wait_until_healthy(self, process: subprocess.Popen[bytes], url: str) -> None:
+    def _wait_until_healthy(self, group: AirflowGroup) -> None:
         began = time.monotonic()
         while time.monotonic() - began < START_LIMIT_S:
-            if process.poll() is not None:
-                raise ProdsysError(
-                    f"Airflow ended with code {process.returncode}; its last words:\n{self._log_tail()}"
-                )
-            with contextlib.suppress(httpx.HTTPError, ValueError):
-                health = httpx.get(f"{url}/api/v2/monitor/health", timeout=10).json()
-                if all((health.get(part) or {}).get("status") == "healthy" for part in COMPONENTS):
-                    self.say(f"Airflow is up after {time.monotonic() - began:.0f} s")
-                    return
+            code = group.collect()
+            if code is not None or "standalone" in group.missing():
+                group.end()
+                ended = "ended" if code is None else f"ended with code {code}"
+                raise ProdsysError(f"Airflow {ended}; its last words:\n{self._log_tail()}")
+            if not self._unhealthy():
+                self._write_facts({**self._facts(), "was_up": True})
+                self.say(f"Airflow is up after {time.monotonic() - began:.0f} s")
+                return
             time.sleep(0.5)
         raise ProdsysError(
             f"Airflow was not healthy after {START_LIMIT_S:.0f} s; its last words:\n{self._log_tail()}"
         )
 
+    def _trouble(self, group: AirflowGroup) -> str | None:
+        """Say what is wrong with the Airflow that runs; None if nothing is."""
+        began = time.monotonic()
+        while True:
+            missing = group.missing()
+            if missing:
+                return f"Airflow's {' and '.join(missing)} died"
+            unhealthy = self._unhealthy()
+            if not unhealthy:
+                return None
+            if time.monotonic() - began > HEALTH_LIMIT_S:
+                return f"Airflow's {' and '.join(unhealthy)} was not healthy for {HEALTH_LIMIT_S:.0f} s"
+            time.sleep(0.5)
+
+    def _unhealthy(self) -> tuple[str, ...]:
+        """Return the parts that Airflow does not call healthy; the api-server alone if it does not answer."""
+        try:
+            health = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=10).json()
+        except (httpx.HTTPError, ValueError):
+            return ("api-server",)
+        return tuple(part for part in COMPONENTS if (health.get(part) or {}).get("status") != "healthy")
+
     def _log_tail(self) -> str:
         with self.log_file.open("rb") as log:
             log.seek(max(0, self.log_file.stat().st_size - 4000))
             return log.read().decode(errors="replace")
-
-
-COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-
-
-def _free_ports(wanted: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the wanted TCP ports of 127.0.0.1, a free one in the place of each that is taken."""
-    ports, held = [], []
-    for port in wanted:
-        for candidate in (port, 0):
-            probe = socket.socket()
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", candidate))
-            except OSError:
-                probe.close()
-                continue
-            held.append(probe)
-            ports.append(int(probe.getsockname()[1]))
-            break
-    for probe in held:
-        probe.close()
-    return tuple(ports)
-
-
-def _stop_group(leader: int) -> None:
-    """End a whole process group: politely, then not."""
-    for kind, limit in ((signal.SIGTERM, STOP_LIMIT_S), (signal.SIGKILL, 5.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(leader, kind)
-        deadline = time.monotonic() + limit
-        while time.monotonic() < deadline:
-            if leader in _children:
-                _children[leader].poll()
-            if not _group_alive(leader):
-                _children.pop(leader, None)
-                return
-            time.sleep(0.1)
-    raise ProdsysError(f"process group {leader} is still there; look at it with: ps -g {leader}")
-
-
-def _group_alive(leader: int) -> bool:
-    """Whether any process of the group is more than a zombie."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            if int(fields[2]) == leader and fields[0] != "Z":
-                return True
-    return False

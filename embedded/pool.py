@@ -8,7 +8,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedded.binaries import Binaries, find_binaries
-from embedded.pool_config import Layout, PoolSettings, render
+from embedded.pool_config import BLACK_HOLE, BLACK_HOLE_TEXT, Layout, PoolSettings, render
+from embedded.ports import free_port, is_free
 from embedded.processes import MARK, end, has_mark, is_alive, pool_processes, wait_gone
 from embedded.short_paths import locked, short_path
 from include.errors import MissingTool, PoolError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 STUBS = Path(__file__).resolve().parent / "bin"
 """The folder with jobsub_submit and its fellows."""
+
+DEFAULT_PORT = 9618
 
 # "$1" and "$2" are passwd and group files, the rest is the command. Root may not own jobs, so a user
 # namespace shows root as an ordinary account: HTCondor thinks it is that account, and its jobs can use what
@@ -182,14 +184,18 @@ class PersonalPool:
         return pid if is_alive(pid) and has_mark(pid, self._real) else None
 
     def _ports(self) -> list[int]:
-        """Return ports to try: the wanted one where it is free, then whatever the system gives."""
+        """Return ports to try: the wanted one, the last one (clients may still ask there), any free one."""
+        facts = self._facts()
+        last = facts.port if facts else 0
         wanted = self.settings.port
-        return [*([wanted] if wanted and _is_free(wanted) else []), _free_port(), _free_port()]
+        first = [last or DEFAULT_PORT] if wanted is None else [wanted, last]
+        for port in first[:1]:
+            if port and not is_free(port):
+                self._say(f"port {port} is taken: using another")
+        return [*(port for port in dict.fromkeys(first) if port and is_free(port)), free_port(), free_port()]
 
     def _launch(self, port: int, binaries: Binaries) -> bool:
         """Start the daemons on `port`; False if somebody else's collector answers there."""
-        if self.settings.port not in (0, port):
-            self._say(f"port {self.settings.port} is taken: using {port}")
         state = short_path(self._real)
         account = self._account(binaries)
         layout = Layout(state=state, port=port, name=f"prodsys-{secrets.token_hex(6)}", user=account.name)
@@ -268,6 +274,9 @@ class PersonalPool:
         for folder in folders:
             (self._real / folder).mkdir(parents=True, exist_ok=True)
         (self._real / "master.pid").unlink(missing_ok=True)
+        hole = self._real / BLACK_HOLE
+        hole.write_text(BLACK_HOLE_TEXT)
+        hole.chmod(0o755)
         facts = _Facts(
             port=layout.port,
             name=layout.name,
@@ -332,23 +341,6 @@ class PersonalPool:
         left = pool_processes(self._real, config)
         if left:
             raise PoolError(f"processes of the pool cannot be ended: {sorted(left)}")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _last_line(file: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,18 @@ if TYPE_CHECKING:
 
 _DOMAIN = "pool"
 _TEMPLATE = Path(__file__).with_name("condor_config.template")
+BLACK_HOLE = "black_hole"
+"""Name of the job wrapper of black-hole nodes, in the pool's folder."""
+BLACK_HOLE_TEXT = "#!/bin/sh\n# Runs in place of the job.\nexit 127\n"
+
+
+class Limits(Enum):
+    """Who holds a job that uses more memory or disk than it requested."""
+
+    SCHEDD = "schedd"
+    """The schedd, as Fermilab's do: hold code 26, subcode 1 for memory and 2 for disk."""
+    NODES = "nodes"
+    """The node, by HTCondor's own policy HOLD_IF_…: hold code 21, subcode 102 for memory and 104 for disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +37,22 @@ class Node:
     attributes: tuple[tuple[str, str], ...] = ()
     """Further attributes of its ads, as ClassAd expressions, such as ("HAS_CVMFS", "False")."""
     environment: tuple[tuple[str, str], ...] = ()
-    """Environment of its daemons, such as ("_CONDOR_USER_JOB_WRAPPER", "/path"); no spaces."""
+    """Environment of its daemons, such as ("_CONDOR_MEMORY", "1024")."""
+    site: str = ""
+    """Its GLIDEIN_Site; empty: the pool's."""
+    job_environment: tuple[tuple[str, str], ...] = ()
+    """Variables that its jobs see, unless they bring their own; values without `$(`."""
+    black_hole: bool = False
+    """Each job ends there at once with exit code 127, and the node asks for the next."""
+
+
+_LIMITS = {
+    Limits.SCHEDD: "SYSTEM_PERIODIC_HOLD_NAMES = LIFETIME MEMORY DISK",
+    Limits.NODES: """\
+SYSTEM_PERIODIC_HOLD_NAMES = LIFETIME
+use POLICY : HOLD_IF_MEMORY_EXCEEDED
+use POLICY : HOLD_IF_DISK_EXCEEDED""",
+}
 
 
 def default_nodes(cpus: int | None = None) -> tuple[Node, ...]:
@@ -42,8 +70,8 @@ class PoolSettings:
     """Its folder: configuration, queue, history, logs and the jobs' scratch space."""
     binaries: Path
     """Folder for private HTCondor binaries, where the machine has none."""
-    port: int = 9618
-    """Wanted port; a free one is taken where it is in use, and for 0."""
+    port: int | None = None
+    """Wanted port, 0 for any; None: that of the last start, else 9618. A free one in place of one in use."""
     nodes: tuple[Node, ...] = default_nodes()
     schedds: tuple[str, ...] = ("ap1",)
     """Short names; the full ones are `NAME.pool`. Tools without -name talk to the first."""
@@ -53,6 +81,9 @@ class PoolSettings:
     """GLIDEIN_Site of each node."""
     node_memory_mb: int = 16384
     """Memory that each node offers, whatever the machine has."""
+    limits: Limits = Limits.SCHEDD
+    job_lease_s: int = 60
+    """Seconds that a job counts as running on a node that no longer answers; 20 at least."""
     max_history: int = 500_000_000
     """Bytes of history kept per schedd before the oldest is rotated out."""
     extra: str = ""
@@ -79,7 +110,8 @@ def render(settings: PoolSettings, layout: Layout, binaries: Binaries) -> str:
     blocks = [
         _common(settings, layout, binaries),
         *(_schedd(name, layout) for name in settings.schedds),
-        *(_node(node, layout) for node in settings.nodes),
+        *(_node(node, settings, layout) for node in settings.nodes),
+        _LIMITS[settings.limits],
         f"SPOOL = {layout.state}/spool/{first}",
         f"NETWORK_HOSTNAME = {first}.{_DOMAIN}",
         f"SCHEDD_NAME = {first}.{_DOMAIN}",
@@ -104,7 +136,8 @@ def _common(settings: PoolSettings, layout: Layout, binaries: Binaries) -> str:
         port=layout.port,
         domain=_DOMAIN,
         owner=f"{layout.user}@*, condor@*, condor_pool@*",
-        job_path=_quoted(_job_path(settings)),
+        job_environment=_environment((("PATH", _job_path(settings)),)),
+        job_lease_s=settings.job_lease_s,
         memory_mb=settings.node_memory_mb,
         site=settings.site,
         max_history=settings.max_history,
@@ -119,6 +152,11 @@ def _quoted(value: str) -> str:
     """Quote a value for HTCondor's environment syntax, inside double quotes."""
     doubled = value.replace("'", "''").replace('"', '""').replace("$", "$(DOLLAR)")
     return f"'{doubled}'"
+
+
+def _environment(variables: tuple[tuple[str, str], ...]) -> str:
+    """Return variables in HTCondor's environment syntax, with the double quotes around them."""
+    return '"' + " ".join(f"{name}={_quoted(value)}" for name, value in variables) + '"'
 
 
 # `-local-name N` makes `N.KNOB` win inside that daemon only. Its children (shadow, starter, DAGMan) see just
@@ -138,20 +176,34 @@ SCHEDD_{name}_ENVIRONMENT = "_CONDOR_NETWORK_HOSTNAME={name}.{_DOMAIN} _CONDOR_S
 _CONDOR_SPOOL={state}/spool/{name} _CONDOR_LOG={state}/log/{name}\""""
 
 
-def _node(node: Node, layout: Layout) -> str:
-    state, name = layout.state, node.name
-    attributes = "\n".join(f"{name}.{key} = {value}" for key, value in node.attributes)
-    names = " ".join(key for key, _ in node.attributes)
-    further = "".join(f" {key}={value}" for key, value in node.environment)
+def _node(node: Node, settings: PoolSettings, layout: Layout) -> str:
+    name = node.name
+    given = dict(node.attributes)
+    if node.site:
+        given["GLIDEIN_Site"] = f'"{node.site}"'
+    attributes = "\n".join(f"{name}.{key} = {value}" for key, value in given.items())
     return f"""\
 STARTD_{name} = $(STARTD)
 STARTD_{name}_ARGS = -f -local-name {name}
 {name}.STARTD_NAME = {name}
 {name}.NETWORK_HOSTNAME = {name}.{_DOMAIN}
 {name}.NUM_CPUS = {node.cpus}
-{name}.STARTD_ATTRS = $(STARTD_ATTRS) {names}
+{name}.STARTD_ATTRS = $(STARTD_ATTRS) {" ".join(key for key in given if key != "GLIDEIN_Site")}
 {attributes}
 {name}.STARTD_LOG = $(LOG)/StartLog
 {name}.STARTD_ADDRESS_FILE = $(LOG)/.startd_address
-STARTD_{name}_ENVIRONMENT = "_CONDOR_EXECUTE={state}/execute/{name} \
-_CONDOR_LOG={state}/log/{name}{further}\""""
+STARTD_{name}_ENVIRONMENT = {_environment(_daemon_environment(node, settings, layout))}"""
+
+
+def _daemon_environment(node: Node, settings: PoolSettings, layout: Layout) -> tuple[tuple[str, str], ...]:
+    """Return what the node's startd hands on to its starters, which know nothing of -local-name."""
+    variables = [
+        ("_CONDOR_EXECUTE", f"{layout.state}/execute/{node.name}"),
+        ("_CONDOR_LOG", f"{layout.state}/log/{node.name}"),
+    ]
+    if node.job_environment:
+        seen = (("PATH", _job_path(settings)), *node.job_environment)
+        variables.append(("_CONDOR_STARTER_JOB_ENVIRONMENT", _environment(seen)))
+    if node.black_hole:
+        variables.append(("_CONDOR_USER_JOB_WRAPPER", f"{layout.state}/{BLACK_HOLE}"))
+    return (*variables, *node.environment)

@@ -1,10 +1,11 @@
-"""Finding and ending the pool's processes, also those whose parent died."""
+"""Finding and ending processes, also those whose parent died; which ones are the pool's."""
 
 from __future__ import annotations
 
 import os
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,32 @@ MARK = "PRODSYS_POOL_STATE"
 """In the environment of every daemon, and of nothing else: a person's shell has CONDOR_CONFIG."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stat:
+    """What /proc/PID/stat says of a process."""
+
+    state: str
+    """One letter; Z is a zombie."""
+    parent: int
+    session: int
+    started: int
+    """Clock ticks since the machine's start."""
+
+
+def stat(pid: int) -> Stat | None:
+    """Return the facts of a process, None if there is none."""
+    try:
+        # The name in parentheses may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return Stat(state=fields[0], parent=int(fields[1]), session=int(fields[3]), started=int(fields[19]))
+
+
 def is_alive(pid: int) -> bool:
     """Say whether a process runs; a zombie does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+    found = stat(pid)
+    return found is not None and found.state != "Z"
 
 
 def has_mark(pid: int, state: Path) -> bool:
@@ -32,8 +52,8 @@ def has_mark(pid: int, state: Path) -> bool:
 
 def pool_processes(state: Path, config: Path) -> set[int]:
     """Return the pool's living processes: its daemons, its jobs, and all that they started."""
-    mine = {pid for pid in _pids() if is_alive(pid) and _belongs(pid, state, config)}
-    parents = {pid: _parent(pid) for pid in _pids()}
+    mine = {pid for pid in pids() if is_alive(pid) and _belongs(pid, state, config)}
+    parents = {pid: found.parent for pid in pids() if (found := stat(pid))}
     growing = True
     while growing:
         children = {pid for pid, parent in parents.items() if parent in mine} - mine
@@ -69,11 +89,12 @@ def _belongs(pid: int, state: Path, config: Path) -> bool:
         return True
     if f"CONDOR_CONFIG={config}".encode() in variables and _name(pid).startswith("condor_"):
         return True
-    folder = _link(pid, "cwd")
-    return folder is not None and folder.is_relative_to(state / "execute")
+    folder = working_folder(pid)
+    return folder is not None and Path(folder).is_relative_to(state / "execute")
 
 
-def _pids() -> list[int]:
+def pids() -> list[int]:
+    """Return every process of the machine."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names are enough
 
 
@@ -91,15 +112,17 @@ def _name(pid: int) -> str:
         return ""
 
 
-def _link(pid: int, name: str) -> Path | None:
+def working_folder(pid: int) -> str | None:
+    """Return where a process works, None where that is not known."""
     try:
-        return Path(f"/proc/{pid}/{name}").readlink()
+        return str(Path(f"/proc/{pid}/cwd").readlink())
     except OSError:
         return None
 
 
-def _parent(pid: int) -> int:
+def command(pid: int) -> str:
+    """Return a process's command line, or the title it gave itself; empty where that is not known."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
-        return 0
+        return ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from embedded.jobsub import units
 from embedded.jobsub.errors import JobsubError
+from include.campaign.jobsub_options import changed_by_jobsub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +52,10 @@ _WHERE: _Table = (
 _CONTENT: _Table = (
     (("--blocklist", "--blacklist"), {"default": "", "help": "comma list of sites to avoid"}),
     (("--resource-provides",), _LIST | {"help": "usage_model=LIST"}),
-    (("-c", "--append_condor_requirements"), _LIST | {"help": "requirements expression"}),
+    (
+        ("-c", "--append_condor_requirements", "--append-condor-requirements"),
+        {"default": "", "help": "requirements expression; of several the last counts"},
+    ),
     (("-l", "--lines"), _LIST | {"help": "line for the submit file, such as '+A=\"v\"'"}),
     (("-e", "--environment"), _LIST | {"help": "VAR (as it is here) or VAR=VALUE for the job"}),
     (("-f",), _LIST | {"dest": "input_file", "help": "file for $CONDOR_DIR_INPUT: /path or dropbox:///path"}),
@@ -121,7 +125,8 @@ class Options:
     """Comma list; empty: any."""
     blocked_sites: str
     usage_model: str
-    requirements: tuple[str, ...]
+    requirements: str
+    """Added to those of jobsub as it is; empty: none."""
     lines: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     input_files: tuple[str, ...]
@@ -168,8 +173,8 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
         sites=given.site,
         blocked_sites=_blocked(given.blocklist, given.site),
         usage_model=_usage_model(given),
-        requirements=tuple(given.append_condor_requirements),
-        lines=(*given.lines, *hooks["LINES"]),
+        requirements=changed_by_jobsub(given.append_condor_requirements),
+        lines=(*map(changed_by_jobsub, given.lines), *hooks["LINES"]),
         environment=tuple(_variable(text, environ) for text in (*given.environment, *hooks["ENVIRONMENT"])),
         input_files=plain,
         dropbox_files=dropbox,

@@ -139,8 +139,8 @@ def submit_text(options: Options, submission: Submission) -> str:
         f"accounting_group = {group}",
         f"accounting_group_user = {submission.user}",
         *_attributes(options, submission, job_id),
-        *_requirements(options),
         *options.lines,
+        _requirements(options),
         f"queue {1 if dag else options.jobs}",
     ]
     return "\n".join(lines) + "\n"
@@ -169,14 +169,16 @@ def _attributes(options: Options, submission: Submission, job_id: str) -> list[s
     ]
 
 
-def _requirements(options: Options) -> list[str]:
-    terms = []
+def _requirements(options: Options) -> str:
+    """Return the requirements: jobsub's own terms, then that of -c without parentheses, as in jobsub_lite."""
+    terms = ["TARGET.Machine =!= MachineAttrMachine1", "TARGET.Machine =!= MachineAttrMachine2"]
     if options.sites:
-        terms.append("stringListIMember(TARGET.GLIDEIN_Site, MY.DESIRED_SITES) =?= True")
+        terms.append("(stringListIMember(TARGET.GLIDEIN_Site, MY.DESIRED_SITES) =?= True)")
     if options.blocked_sites:
-        terms.append("stringListIMember(TARGET.GLIDEIN_Site, MY.Blacklist_Sites) =!= True")
-    terms.extend(options.requirements)
-    return ["requirements = " + " && ".join(f"({term})" for term in terms)] if terms else []
+        terms.append("(stringListIMember(TARGET.GLIDEIN_Site, MY.Blacklist_Sites) =!= True)")
+    if options.requirements:
+        terms.append(options.requirements)
+    return f"requirements = {' && '.join(terms)}"
 
 
 def _environment(options: Options, submission: Submission, job_id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,16 @@ touch "$CONDOR_DIR_OUT/done.$JOBSUBJOBSECTION"
 sleep "${SLEEP:-0}"
 exit "${CODE:-$JOBSUBJOBSECTION}"
 """
+
+MEMORY_HOG = f"""\
+#!/bin/sh
+exec {sys.executable} -c 'import time; kept = b"x" * 300_000_000; time.sleep(300)'
+"""
+DISK_HOG = "#!/bin/sh\nhead -c 20000000 /dev/zero > big\nsleep 300\n"
+EXCLUSION = (
+    "stringListIMember(TARGET.Machine, MY.ProdsysExcludedHosts) =!= true"
+    " && stringListIMember(TARGET.GLIDEIN_Site, MY.ProdsysExcludedSites) =!= true"
+)
 
 
 @pytest.fixture
@@ -190,18 +201,70 @@ def test_the_owner_can_act_with_the_python_bindings(work: Path) -> None:
     assert "no longer wanted" in removed["RemoveReason"]
 
 
+def hold_of(cluster: int) -> tuple[int, int, str]:
+    """Wait until the cluster's job is held; return code, subcode and reason, and remove the job."""
+    names = ("HoldReasonCode", "HoldReasonSubCode", "HoldReason")
+    [ad] = wait(lambda: queue(f"ClusterId == {cluster} && JobStatus == 5", *names))
+    jobsub("rm", "-J", f"{cluster}@ap1.pool")
+    return ad["HoldReasonCode"], ad["HoldReasonSubCode"], ad["HoldReason"]
+
+
 def test_a_job_over_its_lifetime_is_held_as_grid_pools_do(work: Path) -> None:
     cluster = submit(work, "--expected-lifetime", "2s", "-e", "SLEEP=300")
-    [ad] = wait(
-        lambda: queue(
-            f"ClusterId == {cluster} && JobStatus == 5", "HoldReasonCode", "HoldReasonSubCode", "HoldReason"
-        )
-    )
-    assert (ad["HoldReasonCode"], ad["HoldReasonSubCode"]) == (26, 4)
-    assert re.fullmatch(r"SYSTEM_PERIODIC_HOLD Run Time/limit \d+/2", ad["HoldReason"])
+    code, subcode, reason = hold_of(cluster)
+    assert (code, subcode) == (26, 4)
+    assert re.fullmatch(r"SYSTEM_PERIODIC_HOLD Run Time/limit \d+/2", reason)
     logs = list((work / "submissions").glob(f"*/job.{cluster}.0.out"))
     assert all(log.read_text() == "" for log in logs), "a job held for wall time brings no log back"
-    jobsub("rm", "-J", f"{cluster}@ap1.pool")
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "reason"),
+    [
+        ("allowed_execute_duration = 2", 47, "The job exceeded allowed execute duration of 00:02"),
+        ("allowed_job_duration = 2", 46, "The job exceeded allowed job duration of 00:02"),
+    ],
+)
+def test_a_job_over_its_own_durations_is_held(work: Path, line: str, code: int, reason: str) -> None:
+    assert hold_of(submit(work, "--lines", line, "-e", "SLEEP=300")) == (code, 0, reason)
+
+
+def test_a_job_over_its_memory_or_disk_is_held_by_the_schedd(work: Path) -> None:
+    (work / "job.sh").write_text(MEMORY_HOG)
+    memory = submit(work)
+    (work / "job.sh").write_text(DISK_HOG)
+    disk = submit(work, "--lines", "should_transfer_files = YES")
+    code, subcode, reason = hold_of(memory)
+    assert (code, subcode) == (26, 1)
+    assert re.fullmatch(r"SYSTEM_PERIODIC_HOLD Memory/limit \d+/100", reason)
+    code, subcode, reason = hold_of(disk)
+    assert (code, subcode) == (26, 2)
+    assert re.fullmatch(r"SYSTEM_PERIODIC_HOLD Disk/limit \d+/1024", reason)
+
+
+def test_excluded_hosts_and_sites_get_no_job(work: Path) -> None:
+    for attribute, value, where in (
+        ("ProdsysExcludedHosts", "wn1.pool,wn2.pool", {"wn3.pool"}),
+        ("ProdsysExcludedHosts", "", None),
+        ("ProdsysExcludedSites", "embedded", set()),
+    ):
+        line = f'+{attribute} = "{value}"'
+        cluster = submit(
+            work, "-N", "6", "-c", EXCLUSION, "--lines", "+A = 1", "--lines", line, "-e", "CODE=0"
+        )
+        if where == set():
+            # Each negotiation is a second; one that found no match is said in the ad.
+            wait(lambda c=cluster: queue(f"ClusterId == {c} && LastRejMatchTime =!= undefined", "ProcId"))
+            assert queue(f"ClusterId == {cluster} && JobStatus != 1", "ProcId") == []
+            jobsub("rm", "-J", f"{cluster}@ap1.pool")
+            continue
+        ended = wait(
+            lambda c=cluster: (
+                (ads := history(f"ClusterId == {c}", "LastRemoteHost")) and len(ads) == 6 and ads
+            )
+        )
+        hosts = {ad["LastRemoteHost"].partition("@")[2] for ad in ended}
+        assert where is None or hosts == where
 
 
 def test_max_concurrent_makes_a_dag_of_single_job_clusters(work: Path) -> None:

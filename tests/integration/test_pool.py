@@ -16,7 +16,7 @@ import pytest
 
 from embedded.binaries import PackageSource, machine_binaries, private_binaries
 from embedded.pool import PersonalPool
-from embedded.pool_config import Node, PoolSettings
+from embedded.pool_config import Limits, Node, PoolSettings
 from embedded.processes import is_alive, pool_processes
 
 if TYPE_CHECKING:
@@ -135,6 +135,106 @@ def test_jobs_get_the_path_and_their_node_its_attributes(state: Path, tmp_path: 
     condor(pool, "condor_submit", str(tmp_path / "job.sub"))
     wait(lambda: condor(pool, "condor_history", "-af", "ExitCode").split() == ["0"])
     assert "PATH=/with a space:/it's:/usr/local/bin:/usr/bin:/bin\n" in (tmp_path / "out").read_text()
+
+
+def submit(pool: PersonalPool, folder: Path, text: str) -> None:
+    """Submit what a submit file says."""
+    (folder / "job.sub").write_text(text)
+    condor(pool, "condor_submit", str(folder / "job.sub"))
+
+
+def test_a_nodes_jobs_see_its_variables_and_its_site(state: Path, tmp_path: Path) -> None:
+    value = '/a b/it\'s "$Y"'
+    node = Node(name="wn1", cpus=1, site="SiteB", job_environment=(("PRODSYS_CVMFS_ROOT", value),))
+    pool = make(state, nodes=(node, Node(name="wn2", cpus=1)), job_path="/opt/x y")
+    pool.start()
+    assert set(condor(pool, "condor_status", "-af", "GLIDEIN_Site").split()) == {"SiteB", "Embedded"}
+    for name in ("wn1", "wn2"):
+        submit(
+            pool,
+            tmp_path,
+            f"executable = /usr/bin/env\ntransfer_executable = false\noutput = {tmp_path}/{name}\n"
+            f'requirements = TARGET.Machine == "{name}.pool"\nqueue 1\n',
+        )
+    wait(lambda: condor(pool, "condor_history", "-af", "ExitCode").split() == ["0", "0"])
+    seen = (tmp_path / "wn1").read_text().splitlines()
+    assert f"PRODSYS_CVMFS_ROOT={value}" in seen
+    assert "PATH=/opt/x y:/usr/local/bin:/usr/bin:/bin" in seen
+    assert "PRODSYS_CVMFS_ROOT" not in (tmp_path / "wn2").read_text()
+
+
+def test_nodes_can_hold_for_memory_and_disk(state: Path, tmp_path: Path) -> None:
+    pool = make(state, limits=Limits.NODES)
+    pool.start()
+    program = "import time; kept = b'x' * 400_000_000; time.sleep(300)"
+    (tmp_path / "memory.sh").write_text(f'#!/bin/sh\nexec {sys.executable} -c "{program}"\n')
+    (tmp_path / "disk.sh").write_text("#!/bin/sh\nhead -c 40000000 /dev/zero > big\nsleep 300\n")
+    for name in ("memory", "disk"):
+        submit(
+            pool,
+            tmp_path,
+            f"executable = {tmp_path}/{name}.sh\nrequest_memory = 100\nrequest_disk = 2000\n"
+            "should_transfer_files = YES\nqueue 1\n",
+        )
+
+    def holds() -> list[str]:
+        return condor(pool, "condor_q", "-hold", "-af:,", "HoldReasonCode", "HoldReasonSubCode").split("\n")[
+            :-1
+        ]
+
+    wait(lambda: holds() == ["21, 102", "21, 104"])
+
+
+def test_a_black_hole_gets_no_job_any_more_once_idle_jobs_exclude_it(state: Path, tmp_path: Path) -> None:
+    pool = make(state, nodes=(Node(name="wn1", cpus=1), Node(name="wn3", cpus=1, black_hole=True)))
+    pool.start()
+    submit(
+        pool,
+        tmp_path,
+        "executable = /bin/sleep\ntransfer_executable = false\narguments = 300\n"
+        "requirements = stringListIMember(TARGET.Machine, MY.ProdsysExcludedHosts) =!= true\nqueue 40\n",
+    )
+
+    def eaten() -> int:
+        return condor(pool, "condor_history", "-af", "ExitCode").split().count("127")
+
+    wait(lambda: eaten() >= 2)
+    condor(pool, "condor_qedit", "-constraint", "JobStatus == 1", "ProdsysExcludedHosts", '"wn3.pool"')
+    at_edit = eaten()
+    # Before this, the negotiator has looked at what is idle and found it no node.
+    rejected = ("condor_q", "-constraint", "LastRejMatchTime =!= undefined", "-af", "ProcId")
+    wait(lambda: condor(pool, *rejected) != "")
+    # One may have started before the edit and not yet ended.
+    assert eaten() <= at_edit + 1
+    idle = condor(pool, "condor_q", "-constraint", "JobStatus == 1", "-af", "ProcId").count("\n")
+    assert idle >= 40 - at_edit - 2
+
+
+def test_the_port_is_kept_over_a_restart(state: Path) -> None:
+    first = make(state).start()
+    make(state).stop()
+    assert make(state, port=None).start().port == first.port
+    make(state).stop()
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", first.port or 0))
+        taken.listen()
+        assert make(state, port=None).start().port not in (None, first.port)
+
+
+def test_a_job_of_a_stopped_pool_runs_again_after_its_lease(state: Path, tmp_path: Path) -> None:
+    pool = make(state, job_lease_s=20)
+    pool.start()
+    submit(pool, tmp_path, f"executable = /bin/sleep\narguments = 300\nlog = {tmp_path}/events\nqueue 1\n")
+
+    def starts() -> int:
+        return (tmp_path / "events").read_text().count("\n001 (")
+
+    wait(lambda: starts() == 1)
+    pool.stop()
+    pool.start()
+    # Until the lease ends, the schedd tries to find the job on its old node.
+    wait(lambda: starts() == 2, 60)
 
 
 def test_the_machines_own_htcondor_is_used_when_it_is_on_path(

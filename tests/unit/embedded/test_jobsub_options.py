@@ -102,17 +102,34 @@ def test_max_concurrent_counts_only_below_the_number_of_jobs() -> None:
     assert dag_text(limited).endswith("MAXJOBS WORKERS 2\n")
 
 
-def test_the_submit_file_keeps_the_lines_as_they_are() -> None:
+def submit_file(*arguments: str) -> str:
+    """Return the submit file for the arguments."""
     submission = Submission(folder=Path("/x"), schedd="ap1.pool", user="me", uuid="u", command="c")
-    text = submit_text(
-        options("-N", "4", "-l", '+ProdsysTag="x/y"', "--site", "A", "-c", "HAS_X"), submission
-    )
-    assert '\n+ProdsysTag="x/y"\n' in text
+    return submit_text(options(*arguments), submission)
+
+
+def test_the_submit_file_keeps_the_lines_as_they_are() -> None:
+    text = submit_file("-N", "4", "-l", '+ProdsysTag="x/y"', "--lines", '+B = "wn3.pool"', "--site", "A")
+    assert '\n+ProdsysTag="x/y"\n+B = "wn3.pool"\n' in text
     assert text.endswith("\nqueue 4\n")
-    assert (
-        "requirements = (stringListIMember(TARGET.GLIDEIN_Site, MY.DESIRED_SITES) =?= True) && (HAS_X)\n"
-        in text
-    )
+    assert " && (stringListIMember(TARGET.GLIDEIN_Site, MY.DESIRED_SITES) =?= True)\n" in text
+
+
+def test_requirements_are_added_without_parentheses_and_the_last_counts() -> None:
+    text = submit_file("-c", "HAS_X", "--append-condor-requirements", "HAS_Y || HAS_Z")
+    assert "HAS_X" not in text
+    assert " && HAS_Y || HAS_Z\n" in text
+
+
+def test_a_line_cannot_replace_the_requirements() -> None:
+    text = submit_file("-c", "HAS_X", "-l", "requirements = HAS_Y")
+    assert text.index("requirements = HAS_Y") < text.index(" && HAS_X\n")
+
+
+def test_a_layer_of_quotes_is_taken_from_lines_and_requirements() -> None:
+    text = submit_file("-c", "'HAS_X'", "-l", "'+A=\\\"v\\\"'")
+    assert " && HAS_X\n" in text
+    assert '\n+A="v"\n' in text
 
 
 def run_wrapper(
