@@ -10,6 +10,7 @@ ProdsysError
 │   └── SubmissionAmbiguous not known yet whether jobs exist; a next try submits only if the tag proves absent
 ├── PoolError
 │   └── ScheddUnreachable   no answer, which proves nothing about the jobs
+│       └── ScheddUnlisted  the collector answers, and lists no such schedd
 ├── LedgerError           the bookkeeping database refused or contradicts itself
 │   └── LedgerUnavailable   it cannot be reached or is busy: trying again helps
 ├── StorageError          an area cannot be read or written
@@ -72,6 +73,10 @@ class PoolError(ProdsysError):
 
 class ScheddUnreachable(PoolError):
     """A schedd or collector gave no answer, which proves nothing about its jobs."""
+
+
+class ScheddUnlisted(ScheddUnreachable):
+    """The collector answers and lists no such schedd: it is down, or there never was one of that name."""
 
 
 class LedgerError(ProdsysError):

@@ -19,7 +19,7 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 import pythia8mc
-import uproot  # noqa: TID253  runs in a job, never at parse time
+import uproot
 
 START_FILE = "pp13600.mpi"
 COMMON = (

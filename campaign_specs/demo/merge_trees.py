@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import uproot  # noqa: TID253  runs in a job, never at parse time
+import uproot
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import awkward as ak
 import numpy as np
-import uproot  # noqa: TID253  runs in a job, never at parse time
+import uproot
 
 FIELDS = ("px", "py", "pz", "e", "pdg")
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-import uproot  # noqa: TID253  runs in a job, never at parse time
+import uproot
 
 MASS, WIDTH = 91.19, 2.50
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import awkward as ak
 import fastjet
 import numpy as np
-import uproot  # noqa: TID253  runs in a job, never at parse time
+import uproot
 
 ETA_MAX, JET_ETA_MAX, JET_PT_MIN = 4.5, 4.0, 20.0
 MUON_ETA_MAX, MUON_PT_MIN = 2.4, 20.0

@@ -104,6 +104,10 @@ class Context:
             return ""
         if not os.path.isabs(text):  # noqa: PTH117
             self.wrong(f"{text!r} is not an absolute path", path, hint="begin it with {area} or /")
+        elif ".." in text.split("/"):
+            self.wrong(f"{text!r} goes up by '..', which links can lead astray", path, hint="write it out")
+        elif not text.strip("/."):
+            self.wrong(f"{text!r} is the root of the file system", path, hint="name a folder of your own")
         return os.path.normpath(text)
 
     def file_list(self, name: str, path: KeyPath) -> tuple[str, ...]:

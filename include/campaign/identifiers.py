@@ -11,6 +11,10 @@ NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,59}$"
 WORD_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
 """Stages, inputs, outputs and variables: they make task ids, folders and environment variables."""
 ENVIRONMENT_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+REPOSITORY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$"
+"""CVMFS repositories: they make a folder below /cvmfs."""
+ENTRY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+"""A function of a Python module."""
 
 MERGE_PREFIX = "merge_"
 RESERVED_STAGES = frozenset({"approve", "reserve", "slice", "merge", "cleanup", "report", "archive"})
@@ -19,6 +23,8 @@ RESERVED_STAGES = frozenset({"approve", "reserve", "slice", "merge", "cleanup", 
 _NAME = re.compile(NAME_PATTERN.removesuffix("$"))
 _WORD = re.compile(WORD_PATTERN.removesuffix("$"))
 _ENVIRONMENT = re.compile(ENVIRONMENT_PATTERN.removesuffix("$"))
+_REPOSITORY = re.compile(REPOSITORY_PATTERN.removesuffix("$"))
+_ENTRY = re.compile(ENTRY_PATTERN.removesuffix("$"))
 
 
 def check_name(name: str) -> str:
@@ -58,6 +64,23 @@ def check_environment_name(name: str) -> str:
         raise ValueError(f"{shown(name)} is not a name for an environment variable")
     if name.startswith("PRODSYS_"):
         raise ValueError(f"{shown(name)} is reserved: prodsys sets the variables that begin with PRODSYS_")
+    return name
+
+
+def check_repository(name: str) -> str:
+    """Return a CVMFS repository's name; ValueError says what is allowed."""
+    if not _REPOSITORY.fullmatch(name) or ".." in name:
+        raise ValueError(
+            f"{shown(name)} is not the name of a CVMFS repository: use letters, digits, '.' and '-', "
+            "such as mu2e.opensciencegrid.org"
+        )
+    return name
+
+
+def check_entry(name: str) -> str:
+    """Return the name of a Python function; ValueError says what is allowed."""
+    if len(name) > 200 or not _ENTRY.fullmatch(name):
+        raise ValueError(f"{shown(name)} is not a Python function: write package.module:function")
     return name
 
 

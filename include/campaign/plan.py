@@ -11,6 +11,9 @@ from include.errors import PlanError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+CheckSettings = tuple[tuple[str, tuple[tuple[str, float | str], ...]], ...]
+"""(check, its settings), each setting a number or a text."""
+
 PLAN_VERSION = 1
 """Raise it, and add to `_UPGRADES`, when a stored plan would be read wrongly: a key renamed, removed or of
 another meaning. A new field needs no new version if it has a default that is true of older plans."""
@@ -77,6 +80,50 @@ class MergePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserCheckPlan:
+    """An experiment's own check; docs/user-checks.md has its contract."""
+
+    name: str
+    scope: Literal["job", "stage", "campaign"]
+    """Run once for each job that passed the base checks, once a stage of a slice, or once a tranche."""
+    script: str
+    """Absolute path of an executable; empty where `entry` is given."""
+    entry: str
+    """`package.module:function`; empty where `script` is given."""
+    arguments: tuple[str, ...]
+    """Templates with {run}, {subrun} and {process} left open."""
+    timeout_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryPlan:
+    """What may be done by itself about a stage that is below its threshold."""
+
+    attempts: int = 2
+    """Recoveries that are made without asking anybody."""
+    then: Literal["ask", "fail"] = "ask"
+    """Once they are spent, or none would help: ask a person in the Airflow UI, or fail the task."""
+    max_memory_mb: int | None = None
+    """Most that a recovery may ask for, 2**20 bytes; None: twice the stage's own; so for the next two."""
+    max_disk_kb: int | None = None
+    max_lifetime_s: int | None = None
+    releases: int = 2
+    """How often one held job may be released by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlan:
+    """What a job requires of its node before it begins; it leaves an unfit one after the guard's time."""
+
+    cvmfs: tuple[tuple[str, int], ...]
+    """(repository, lowest revision); 0: any, but it must be mounted and readable."""
+    scratch_mb: int | None
+    """Free scratch space, 2**20 bytes; None: not looked at."""
+    guard_s: int
+    """A job that leaves an unfit node takes at least so long, so that the node cannot eat jobs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StagePlan:
     """One stage, merge stages included."""
 
@@ -107,6 +154,14 @@ class StagePlan:
     jobsub_options: tuple[str, ...]
     """Passed to jobsub_submit as they are."""
     merge: MergePlan | None
+    user_checks: tuple[UserCheckPlan, ...] = ()
+    """In the order of the spec; those of scope job and stage run for this stage."""
+    check_settings: CheckSettings = ()
+    """(check, its settings) where the spec tunes one."""
+    recovery: RecoveryPlan = RecoveryPlan()
+    node: NodePlan | None = None
+    hold_pause_s: int = 60
+    """A job must have been held for so long before prodsys acts on the hold, seconds."""
 
     @property
     def is_merge(self) -> bool:
@@ -149,6 +204,8 @@ class CampaignPlan:
     spec_file: str
     """As given to the reader."""
     spec_sha256: str
+    campaign_checks: tuple[UserCheckPlan, ...] = ()
+    """Those of scope campaign."""
 
     @property
     def dag_id(self) -> str:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from include.campaign.check_plans import campaign_checks, own_checks
 from include.campaign.context import Context
 from include.campaign.identifiers import check_name
 from include.campaign.plan import PLAN_VERSION, CampaignPlan
@@ -118,19 +119,13 @@ def _context(read: ReadSpec, *, experiment: str, campaign: str, area: str) -> Co
 def _plan(context: Context, *, experiment: str, campaign: str) -> CampaignPlan:
     spec = context.spec
     _check_numbers(context)
-    for key, written, wanted in (
-        ("experiment", spec.experiment, experiment),
-        ("campaign", spec.campaign, campaign),
-    ):
-        if written is not None and written != wanted:
-            place = "folder" if key == "experiment" else "file"
-            context.wrong(
-                f"{key} is {written!r}, but the {place} is called {wanted!r}", (key,), hint="make them agree"
-            )
+    _check_place(context, "experiment", spec.experiment, experiment, place="folder")
+    _check_place(context, "campaign", spec.campaign, campaign, place="file")
     outstage = context.area(spec.storage.outstage, ("storage", "outstage"))
     logs = context.area(spec.storage.logs, ("storage", "logs"))
     if outstage and outstage == logs:
         context.wrong("outstage and logs are the same area", ("storage", "logs"))
+    own = own_checks(context)
     cleanup = context.script(spec.cleanup.script, ("cleanup", "script")) if spec.cleanup else None
     return CampaignPlan(
         version=PLAN_VERSION,
@@ -148,13 +143,21 @@ def _plan(context: Context, *, experiment: str, campaign: str) -> CampaignPlan:
         slices=spec.slices,
         subruns=spec.subruns,
         first_subrun=spec.first_subrun,
-        stages=plan_stages(context),
+        stages=plan_stages(context, own),
         outstage=outstage,
         logs=logs,
         cleanup_script=cleanup,
         spec_file=str(context.read.path),
         spec_sha256=context.read.sha256,
+        campaign_checks=campaign_checks(context, own),
     )
+
+
+def _check_place(context: Context, key: str, written: str | None, wanted: str, *, place: str) -> None:
+    if written is not None and written != wanted:
+        context.wrong(
+            f"{key} is {written!r}, but the {place} is called {wanted!r}", (key,), hint="make them agree"
+        )
 
 
 def _check_numbers(context: Context) -> None:

@@ -7,134 +7,32 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    PlainValidator,
-    WithJsonSchema,
-    model_validator,
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+
+from include.campaign.spec_jobs import Checks, JobKeys
+from include.campaign.spec_types import (
+    Keep,
+    Label,
+    Name,
+    NumberOrAny,
+    Schedule,
+    Size,
+    SpecModel,
+    StageName,
+    Text,
+    Variable,
+    Word,
 )
 
-from include.campaign.identifiers import (
-    NAME_PATTERN,
-    WORD_PATTERN,
-    check_environment_name,
-    check_known,
-    check_name,
-    check_stage_name,
-    check_word,
-)
-from include.campaign.jobsub_options import check_jobsub_options
-from include.campaign.units import SIZE_PATTERN, TIME_PATTERN, parse_size, parse_time
-from include.campaign.wording import shown
-
-BASE_CHECKS = ("exit", "outputs", "size", "checksum", "root")
-"""The checks that every campaign has, in order; `root` opens the file, finds the tree, counts."""
+BASE_CHECKS = ("exit", "outputs", "size", "checksum", "root", "hdf5", "manifest", "status", "usage")
+"""The checks that prodsys has, in the order in which they run."""
 
 MAX_SUBRUNS = 10_000
 """Jobs in one cluster: more than that blocks a schedd for others."""
 MAX_SLICES = 1000
 """Airflow maps at most 1024 slices in one dag_run."""
 
-SPEC_KEYS_THAT_MAY_BE_NULL = frozenset({"schedule", "role", "tree"})
-
-
-def _text(value: object) -> object:
-    # An integer reads the same as text, so `[--events, 100]` needs no quotes; 1.50 or true would not.
-    if type(value) is int:
-        return str(value)
-    if isinstance(value, str):
-        if "\0" in value or "\n" in value:
-            raise ValueError(f"{shown(value)} must be one line")
-        return value
-    what = "text that begins with '{'" if isinstance(value, dict) else "it"
-    raise ValueError(f"must be text, not {shown(value)}: put {what} in quotes")
-
-
-def _variable(value: object) -> str | int | float:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        # pydantic takes a ValueError for a finding, a TypeError for a bug
-        raise ValueError(f"must be text or a number, not {shown(value)}")  # noqa: TRY004
-    if isinstance(value, str) and (len(value) > 200 or any(char in value for char in "{}\n\0")):
-        raise ValueError(
-            f"{shown(value)}: a variable is one line of at most 200 characters, without {{ and }}"
-        )
-    return value
-
-
-def _events(value: object) -> int:
-    if value == "any":
-        return 0
-    if type(value) is not int or value < 1:
-        raise ValueError(f"must be a whole number of at least 1, or 'any', not {shown(value)}")
-    return value
-
-
-def _jobsub_options(options: tuple[str, ...]) -> tuple[str, ...]:
-    check_jobsub_options(options)
-    return options
-
-
-def _schedule(value: str) -> str:
-    presets = ("@once", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
-    if value.startswith("@"):
-        return check_known(value, presets, what="schedule preset")
-    if len(value.split()) != 5:
-        raise ValueError(f"{shown(value)} is neither five cron fields nor one of {', '.join(presets)}")
-    return value
-
-
-def _check_name(value: str) -> str:
-    return check_known(value, BASE_CHECKS, what="check")
-
-
-Size = Annotated[
-    int,
-    BeforeValidator(parse_size),
-    Field(ge=1),
-    WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN, "examples": ["500 MB", "2 GB"]}),
-]
-Duration = Annotated[
-    int,
-    BeforeValidator(parse_time),
-    Field(ge=1),
-    WithJsonSchema({"type": "string", "pattern": TIME_PATTERN, "examples": ["30 min", "8 h"]}),
-]
-Limit = Annotated[
-    int, BeforeValidator(parse_time), WithJsonSchema({"type": "string", "pattern": TIME_PATTERN})
-]
-Name = Annotated[str, AfterValidator(check_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})]
-Word = Annotated[str, AfterValidator(check_word), WithJsonSchema({"type": "string", "pattern": WORD_PATTERN})]
-StageName = Annotated[
-    str, AfterValidator(check_stage_name), WithJsonSchema({"type": "string", "pattern": WORD_PATTERN})
-]
-Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": ["string", "integer"]})]
-Label = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=100)]
-Variable = Annotated[
-    str | int | float, PlainValidator(_variable), WithJsonSchema({"type": ["string", "number"]})
-]
-Events = Annotated[
-    int,
-    BeforeValidator(_events),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "any"}]}),
-]
-EnvironmentName = Annotated[str, AfterValidator(check_environment_name)]
-CheckName = Annotated[
-    str, AfterValidator(_check_name), WithJsonSchema({"type": "string", "enum": list(BASE_CHECKS)})
-]
-Checks = dict[CheckName, bool]
-JobsubOptions = Annotated[tuple[Text, ...], AfterValidator(_jobsub_options)]
-Keep = Literal["forever", "until-merged"]
-
-
-class SpecModel(BaseModel):
-    """Base: unknown keys are refused, nothing can be changed afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
+SPEC_KEYS_THAT_MAY_BE_NULL = frozenset({"schedule", "role", "tree", "scratch"})
 
 
 class RunsSpec(SpecModel):
@@ -217,35 +115,11 @@ class OutputSpec(SpecModel):
 
     file: str = Field(description="File name, a template with {run} and {subrun}.")
     tree: str | None = Field(default=None, description="TTree that must be there; null: not a ROOT file.")
-    events: Events | None = Field(
+    events: NumberOrAny | None = Field(
         default=None, description="Events a subrun must hold; default: the stage's; any: at least one."
     )
     keep: Keep | None = Field(
         default=None, description="until-merged: may be removed once all made from it is merged and verified."
-    )
-
-
-class JobKeys(SpecModel):
-    """Keys that `defaults`, stages and merges share; what a stage does not say, `defaults` says."""
-
-    memory: Size | None = Field(default=None, description="Memory of one job.")
-    disk: Size | None = Field(default=None, description="Scratch space of one job.")
-    cpus: Annotated[int, Field(ge=1, le=256)] | None = Field(default=None, description="Cores of one job.")
-    lifetime: Duration | None = Field(default=None, description="Longest wall time of one job.")
-    success_threshold: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None, description="Fraction of subruns that must be accepted for the stage to be good."
-    )
-    hold_limit: Limit | None = Field(
-        default=None, description="A job held for longer is reported as held instead of waited for."
-    )
-    unknown_limit: Limit | None = Field(
-        default=None, description="A job that neither queue nor history knows is reported after this time."
-    )
-    jobsub_options: JobsubOptions | None = Field(
-        default=None, description="Further options of jobsub_submit, passed as they are."
-    )
-    environment: dict[EnvironmentName, Text] = Field(
-        default_factory=dict, description="Environment variables for the script; added to the defaults'."
     )
 
 
@@ -276,7 +150,9 @@ class StageSpec(StageDefaults):
     outputs: dict[Word, OutputSpec] = Field(
         default_factory=dict, description="Output name → file, where there are several."
     )
-    checks: Checks = Field(default_factory=dict, description="Base checks switched on or off for this stage.")
+    checks: Checks = Field(
+        default_factory=dict, description="Checks switched, tuned or added for this stage."
+    )
 
     @model_validator(mode="after")
     def _some_output(self) -> Self:
@@ -303,7 +179,9 @@ class MergeSpec(JobKeys):
     tree: str | None = Field(
         default=None, description="TTree that the merged file must have; default: the same as its inputs."
     )
-    checks: Checks = Field(default_factory=dict, description="Base checks switched on or off for this merge.")
+    checks: Checks = Field(
+        default_factory=dict, description="Checks switched, tuned or added for this merge."
+    )
 
     @model_validator(mode="after")
     def _script_for_command(self) -> Self:
@@ -330,7 +208,7 @@ class CampaignSpec(SpecModel):
         default="commissioning", description="production once it runs smoothly."
     )
     tags: tuple[Label, ...] = Field(default=(), description="Tags of the DAG.")
-    schedule: Annotated[str, AfterValidator(_schedule)] | None = Field(
+    schedule: Schedule | None = Field(
         default=None, description="Cron expression or preset such as @daily; null: by hand."
     )
     group: Name | None = Field(default=None, description="jobsub group; default: the experiment.")
@@ -356,5 +234,7 @@ class CampaignSpec(SpecModel):
     merge: dict[StageName, MergeSpec] = Field(
         default_factory=dict, max_length=100, description="Stage to merge → how."
     )
-    checks: Checks = Field(default_factory=dict, description="Base checks switched on or off for all stages.")
+    checks: Checks = Field(
+        default_factory=dict, description="Checks switched, tuned or added for all stages."
+    )
     cleanup: CleanupSpec | None = Field(default=None, description="What runs once a slice is merged.")

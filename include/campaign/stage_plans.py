@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
+from include.campaign.check_plans import stage_checks, stage_own_checks, stage_settings
 from include.campaign.identifiers import MERGE_PREFIX
-from include.campaign.plan import InputPlan, MergePlan, OutputPlan, ResourcesPlan, StagePlan
-from include.campaign.spec import BASE_CHECKS, InputSpec, JobKeys, MergeSpec, OutputSpec, StageSpec
+from include.campaign.job_settings import job_settings, place_of, setting
+from include.campaign.output_names import file_template, refuse_same_names
+from include.campaign.plan import InputPlan, MergePlan, OutputPlan, StagePlan
+from include.campaign.spec import OutputSpec
 from include.campaign.stage_order import ancestors, in_order
-from include.campaign.template import JOB_VARIABLES, example
+from include.campaign.template import JOB_VARIABLES
 from include.campaign.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from include.campaign.context import Context
+    from include.campaign.plan import UserCheckPlan
+    from include.campaign.spec import InputSpec, MergeSpec, StageSpec
+    from include.campaign.spec_jobs import CheckSpec
     from include.campaign.yaml_tree import KeyPath
 
 DEFAULT_OUTPUT = "default"
@@ -23,29 +28,10 @@ DEFAULT_OUTPUT = "default"
 MERGE_INPUT = "merge"
 """Name of a merge stage's only input."""
 
-JOB_DEFAULTS: dict[str, Any] = {
-    "memory": 2000 * 2**20,
-    "disk": 10 * 2**30,
-    "cpus": 1,
-    "lifetime": 8 * 3600,
-    "success_threshold": 0.9,
-    "hold_limit": 3600,
-    "unknown_limit": 1800,
-    "jobsub_options": (),
-    "arguments": (),
-    "files": (),
-    "events": None,
-    "tree": None,
-    "keep": "forever",
-}
-"""What a key is where neither the stage nor `defaults` says; bytes and seconds."""
-
-_OUTPUT_VARIABLES = ("run", "subrun")
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,199}", re.ASCII)
 _SENT_BY_PRODSYS = frozenset({"job.json", "prodsys_job.py"})
 
 
-def plan_stages(context: Context) -> tuple[StagePlan, ...]:
+def plan_stages(context: Context, own_checks: Mapping[str, UserCheckPlan]) -> tuple[StagePlan, ...]:
     """Return the stages in an order that respects parents, merges last; what is wrong goes to the context."""
     stages = context.spec.stages
     inputs = {name: _inputs(context, name, stage) for name, stage in stages.items()}
@@ -57,8 +43,9 @@ def plan_stages(context: Context) -> tuple[StagePlan, ...]:
     for circle in circles:
         _refuse_circle(context, circle)
     _check_keep(context, parents)
-    plans = [_stage(context, name, inputs[name], parents[name]) for name in ordered]
-    merges = [_merge(context, key, merge) for key, merge in context.spec.merge.items()]
+    plans = [_stage(context, name, inputs[name], parents[name], own_checks) for name in ordered]
+    names = {(plan.name, output.name): output.file_name for plan in plans for output in plan.outputs}
+    merges = [_merge(context, key, merge, names, own_checks) for key, merge in context.spec.merge.items()]
     return (*plans, *(merge for merge in merges if merge is not None))
 
 
@@ -165,10 +152,16 @@ def _check_keep(context: Context, parents: Mapping[str, tuple[str, ...]]) -> Non
             context.wrong(f"nothing merges {name!r} or what is made from it", path, hint="use keep: forever")
 
 
-def _stage(context: Context, name: str, inputs: tuple[InputPlan, ...], parents: tuple[str, ...]) -> StagePlan:
+def _stage(
+    context: Context,
+    name: str,
+    inputs: tuple[InputPlan, ...],
+    parents: tuple[str, ...],
+    own_checks: Mapping[str, UserCheckPlan],
+) -> StagePlan:
     stage, path = context.spec.stages[name], ("stages", name)
-    events = _setting(context, stage, "events")
-    script = context.script(stage.script, (*path, "script"))
+    events = setting(context, stage, "events")
+    script = _script(context, stage.script, (*path, "script"))
     outputs = _outputs(context, name, stage, events)
     return StagePlan(
         name=name,
@@ -179,62 +172,16 @@ def _stage(context: Context, name: str, inputs: tuple[InputPlan, ...], parents: 
         files=_files(context, path, stage, script),
         inputs=inputs,
         outputs=outputs,
-        checks=_checks(context, path, stage, outputs),
         merge=None,
-        **_common(context, path, stage),
+        **_checks(context, path, stage.checks, outputs, own_checks),
+        **job_settings(context, path, stage),
     )
 
 
-def _setting(context: Context, own: JobKeys, key: str) -> Any:
-    """Return a key's value: the stage's own, else the defaults', else prodsys's."""
-    for keys in (own, context.spec.defaults):
-        value = getattr(keys, key)
-        if value is not None:
-            return value
-    return JOB_DEFAULTS[key]
-
-
-def _where(context: Context, path: KeyPath, key: str) -> KeyPath:
-    """Return the place of a key that the stage or `defaults` has."""
-    own = (*path, key)
-    return own if own in context.read.tree.keys else ("defaults", key)
-
-
-def _common(context: Context, path: KeyPath, own: JobKeys) -> dict[str, Any]:
-    """Return the fields that stages and merges share."""
-    environment = {}
-    for where, keys in ((("defaults",), context.spec.defaults), (path, own)):
-        for name, text in keys.environment.items():
-            environment[name] = context.closed(text, (*where, "environment", name))
-    return {
-        "environment": tuple(environment.items()),
-        "resources": ResourcesPlan(
-            memory_mb=-(-_setting(context, own, "memory") // 2**20),
-            disk_kb=-(-_setting(context, own, "disk") // 2**10),
-            cpus=_setting(context, own, "cpus"),
-            lifetime_s=_setting(context, own, "lifetime"),
-        ),
-        "success_threshold": _success_threshold(context, own),
-        "hold_limit_s": _setting(context, own, "hold_limit"),
-        "unknown_limit_s": _setting(context, own, "unknown_limit"),
-        "jobsub_options": _setting(context, own, "jobsub_options"),
-    }
-
-
-def _success_threshold(context: Context, own: JobKeys) -> float:
-    """Return the fraction that must be accepted: all of a merge's, unless the merge itself says otherwise.
-
-    What a stage lacks is made by others; what a merge lacks was made, and is in no file.
-    """
-    if isinstance(own, MergeSpec) and own.success_threshold is None:
-        return 1.0
-    return float(_setting(context, own, "success_threshold"))
-
-
 def _arguments(context: Context, path: KeyPath, stage: StageSpec, events: int | None) -> tuple[str, ...]:
-    where = _where(context, path, "arguments")
+    where = place_of(context, path, "arguments")
     filled = []
-    for index, template in enumerate(_setting(context, stage, "arguments")):
+    for index, template in enumerate(setting(context, stage, "arguments")):
         argument = context.fill(template, (*where, index), job=JOB_VARIABLES)
         if (
             "events" in argument.open
@@ -249,12 +196,22 @@ def _arguments(context: Context, path: KeyPath, stage: StageSpec, events: int | 
     return tuple(filled)
 
 
+def _script(context: Context, name: str, path: KeyPath) -> str:
+    """Return the path of a script that is sent along."""
+    script = context.script(name, path)
+    if script.rpartition("/")[2] in _SENT_BY_PRODSYS:
+        context.wrong(
+            f"the file name {script.rpartition('/')[2]!r} is taken by prodsys", path, hint="rename the script"
+        )
+    return script
+
+
 def _files(context: Context, path: KeyPath, own: StageSpec | MergeSpec, script: str) -> tuple[str, ...]:
-    where = _where(context, path, "files")
+    where = place_of(context, path, "files")
     # Jobs find them by base name in one folder.
     taken = dict.fromkeys(_SENT_BY_PRODSYS, "prodsys") | {script.rpartition("/")[2]: "the script"}
     found = []
-    for index, template in enumerate(_setting(context, own, "files")):
+    for index, template in enumerate(setting(context, own, "files")):
         file = context.file(template, (*where, index))
         name = file.rpartition("/")[2]
         if name and name in taken:
@@ -290,45 +247,34 @@ def _outputs(context: Context, name: str, stage: StageSpec, events: int | None) 
                 tree=tree if own_tree else context.spec.defaults.tree,
                 # the spec's `events: any` reads as 0
                 events=(events if output.events is None else output.events) or None,
-                keep=output.keep or _setting(context, stage, "keep"),
+                keep=output.keep or setting(context, stage, "keep"),
             )
         )
     return tuple(plans)
 
 
-def file_template(context: Context, template: str, path: KeyPath) -> str:
-    """Return an output's file name with {run} and {subrun} left open; empty where it is wrong."""
-    filled = context.fill(template, path, job=_OUTPUT_VARIABLES)
-    if not filled.text:
-        return ""
-    missing = [f"{{{name}}}" for name in _OUTPUT_VARIABLES if name not in filled.open]
-    if missing:
-        context.wrong(
-            f"the file name {template!r} lacks {' and '.join(missing)}", path,
-            hint="two jobs would write the same name; use {run:06d}_{subrun:08d}",
-        )  # fmt: skip
-        return ""
-    name = example(filled.text, run=context.spec.runs.first, subrun=context.spec.first_subrun)
-    if not _FILE_NAME.fullmatch(name):
-        context.wrong(
-            f"{name[:80]!r} is not a good file name", path,
-            hint="letters, digits and _ . + = - only, no folder, at most 200",
-        )  # fmt: skip
-        return ""
-    return filled.text
-
-
 def _checks(
-    context: Context, path: KeyPath, own: StageSpec | MergeSpec, outputs: tuple[OutputPlan, ...]
-) -> tuple[str, ...]:
-    has_tree = any(output.tree is not None for output in outputs)
-    if own.checks.get("root") and not has_tree:
-        context.wrong("the check 'root' needs an output with a 'tree'", (*path, "checks", "root"))
-    switched = {**context.spec.checks, **own.checks}
-    return tuple(name for name in BASE_CHECKS if switched.get(name, True) and (name != "root" or has_tree))
+    context: Context,
+    path: KeyPath,
+    written: Mapping[str, CheckSpec],
+    outputs: tuple[OutputPlan, ...],
+    own_checks: Mapping[str, UserCheckPlan],
+) -> dict[str, Any]:
+    """Return the plan's fields on what is checked."""
+    return {
+        "checks": stage_checks(context, path, written, outputs),
+        "check_settings": stage_settings(context, written),
+        "user_checks": stage_own_checks(context, path, written, own_checks),
+    }
 
 
-def _merge(context: Context, key: str, merge: MergeSpec) -> StagePlan | None:
+def _merge(
+    context: Context,
+    key: str,
+    merge: MergeSpec,
+    names: Mapping[tuple[str, str], str],
+    own_checks: Mapping[str, UserCheckPlan],
+) -> StagePlan | None:
     path: KeyPath = ("merge", key)
     of_stage, of_output = _merged(context, key, merge)
     if of_output is None:
@@ -348,7 +294,9 @@ def _merge(context: Context, key: str, merge: MergeSpec) -> StagePlan | None:
         events=None,
         keep="forever",
     )
-    script = context.script(merge.script, (*path, "script")) if merge.script is not None else ""
+    made_of = names.get((of_stage, of_output), "")
+    refuse_same_names(context, output.file_name, made_of, (*path, "output"))
+    script = _script(context, merge.script, (*path, "script")) if merge.script is not None else ""
     return StagePlan(
         name=f"{MERGE_PREFIX}{key}",
         parents=(of_stage,),
@@ -359,11 +307,11 @@ def _merge(context: Context, key: str, merge: MergeSpec) -> StagePlan | None:
             InputPlan(name=MERGE_INPUT, stage=of_stage, output=of_output, select="all", files=(), per_job=1),
         ),
         outputs=(output,),
-        checks=_checks(context, path, merge, (output,)),
+        **_checks(context, path, merge.checks, (output,), own_checks),
         merge=MergePlan(
             of_stage=of_stage, of_output=of_output, target_bytes=merge.target_size, method=merge.method
         ),
-        **_common(context, path, merge),
+        **job_settings(context, path, merge),
     )
 
 

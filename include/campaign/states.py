@@ -84,3 +84,60 @@ class SubrunState(StrEnum):
     """Proven not to have been produced."""
     UNKNOWN = "unknown"
     """Not proven either way."""
+
+
+class Remedy(StrEnum):
+    """Whether a recovery helps against a failure, and what it must change."""
+
+    SAME = "same"
+    """Submit again as it was: the cause passes."""
+    MORE_MEMORY = "more-memory"
+    """Submit again with more memory."""
+    MORE_DISK = "more-disk"
+    """Submit again with more scratch space."""
+    MORE_TIME = "more-time"
+    """Submit again with a longer lifetime."""
+    OTHER_NODE = "other-node"
+    """Submit again, away from the node that it failed on."""
+    OTHER_SITE = "other-site"
+    """Submit again, away from the site that it failed at."""
+    NONE = "none"
+    """No recovery mends it: code, configuration or input must change first."""
+    PERSON = "person"
+    """A person must look: nobody knows yet, or it was done on purpose."""
+
+
+class HoldAction(StrEnum):
+    """What prodsys does about a held job of a class."""
+
+    RELEASE_MORE_MEMORY = "release-more-memory"
+    """Raise its memory and release it."""
+    RELEASE = "release"
+    """Release it after the rule's pause."""
+    REMOVE = "remove"
+    """Remove it; its subruns are recovered."""
+    PERSON = "person"
+    """Leave it for a person."""
+
+
+class ActionKind(StrEnum):
+    """What was done about a campaign, by prodsys or by a person."""
+
+    RECOVER = "recover"
+    """A recovery was submitted."""
+    RELEASE = "release"
+    """Held jobs were released, maybe with more memory."""
+    REMOVE = "remove"
+    """Held jobs were removed."""
+    EXCLUDE = "exclude"
+    """A node or a site was excluded."""
+    LIFT = "lift"
+    """An exclusion was ended before its time."""
+    ASK = "ask"
+    """A person was asked."""
+    RECOVER_AGAIN = "recover-again"
+    """A person allowed one more recovery."""
+    ACCEPT = "accept"
+    """A person accepted a stage as it is."""
+    STOP = "stop"
+    """A person stopped a stage."""

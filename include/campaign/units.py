@@ -28,6 +28,11 @@ SIZE_UNITS = {
 TIME_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 """Unit → seconds."""
 
+LARGEST_SIZE = 2**50
+"""1 PB in bytes: more than that is a slip of the keyboard, and would not fit into the plan's numbers."""
+LONGEST_TIME = 366 * 86400
+"""One year in seconds."""
+
 SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)? ?([kMGT]?B|[KMGT]iB)$"
 """The same in JSON Schema's words."""
 TIME_PATTERN = r"^[0-9]+(\.[0-9]+)? ?(s|min|h|d)$"
@@ -50,12 +55,18 @@ _SPELLINGS = {
 
 def parse_size(value: object) -> int:
     """Return bytes for a text such as `2 GB`; ValueError names the units."""
-    return _parse(value, SIZE_UNITS, what="a size", example="2 GB")
+    size = _parse(value, SIZE_UNITS, what="a size", example="2 GB")
+    if size > LARGEST_SIZE:
+        raise ValueError(f"{shown(value)} is more than 1 PB (1024 TB)")
+    return size
 
 
 def parse_time(value: object) -> int:
     """Return seconds for a text such as `8 h`; ValueError names the units."""
-    return _parse(value, TIME_UNITS, what="a time", example="8 h")
+    time = _parse(value, TIME_UNITS, what="a time", example="8 h")
+    if time > LONGEST_TIME:
+        raise ValueError(f"{shown(value)} is longer than a year (366 d)")
+    return time
 
 
 def _parse(value: object, units: dict[str, int], *, what: str, example: str) -> int:

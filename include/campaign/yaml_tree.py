@@ -226,6 +226,9 @@ class _Composer:
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth == 0:
                 return
+            if depth > MAX_DEPTH:  # the parser's time grows with the square of the depth
+                self.error(f"nested more than {MAX_DEPTH} levels deep", event.start_mark)
+                raise _Stopped
 
 
 def plain(text: str) -> Any:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from include.campaign import identifiers, spec
+from include.campaign import identifiers, spec, spec_jobs
 from include.campaign.catalogue import check_all
 from include.campaign.json_schema import SCHEMA_FILE, schema_text
 from include.campaign.plan import CampaignPlan
+from include.campaign.spec_types import Keep
 from include.campaign.template import JOB_VARIABLES, PLAN_VARIABLES
 from include.campaign.units import SIZE_UNITS, TIME_UNITS
 
@@ -32,7 +33,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "An input": spec.InputSpec,
     "An output": spec.OutputSpec,
     "A merge": spec.MergeSpec,
-    "What a job asks for": spec.JobKeys,
+    "What a job asks for": spec_jobs.JobKeys,
+    "`recovery`": spec_jobs.RecoverySpec,
+    "`node`": spec_jobs.NodeSpec,
+    "Checks": spec_jobs.CheckSpec,
 }
 
 
@@ -47,13 +51,13 @@ def section(title: str) -> str:
 def test_every_key_is_documented(title: str) -> None:
     keys = set(SECTIONS[title].model_fields)
     if title in ("A stage", "A merge"):
-        keys -= set(spec.JobKeys.model_fields)  # they have their own section
+        keys -= set(spec_jobs.JobKeys.model_fields)  # they have their own section
     documented = set(re.findall(r"^\| `(\w+)`", section(title), re.MULTILINE))
     assert documented == keys
 
 
 def test_every_unit_check_variable_and_reserved_name_is_documented() -> None:
-    words = [*SIZE_UNITS, *TIME_UNITS, *spec.BASE_CHECKS, *identifiers.RESERVED_STAGES, *get_args(spec.Keep)]
+    words = [*SIZE_UNITS, *TIME_UNITS, *spec.BASE_CHECKS, *identifiers.RESERVED_STAGES, *get_args(Keep)]
     words += [f"{{{name}}}" for name in (*PLAN_VARIABLES, *JOB_VARIABLES)]
     assert [word for word in words if f"`{word}`" not in PAGE] == []
 
