@@ -50,6 +50,12 @@ def settle(url: str, start: str) -> None:
             records.accept(ledger, records.tag_of("gen"), [records.output("gen", subrun, start=int(start))])
 
 
+def exclude(url: str, hours: str) -> None:
+    """Exclude one node for some hours."""
+    with Ledger(url) as ledger:
+        ledger.exclude(records.exclusion("wn1", hours=float(hours)))
+
+
 def die_in_settle(url: str) -> None:
     """Settle, and be killed after the verdicts are written and before outputs are accepted."""
     with Ledger(url) as ledger:
@@ -79,6 +85,6 @@ if __name__ == "__main__":
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
-    {each.__name__: each for each in (reserve, intend, settle, die_in_settle, upgrade)}[sys.argv[1]](
+    {each.__name__: each for each in (reserve, intend, settle, exclude, die_in_settle, upgrade)}[sys.argv[1]](
         *sys.argv[2:]
     )

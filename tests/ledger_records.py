@@ -6,9 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from include.bookkeeping.records import (
+    ActionRecord,
+    DiagnosisRecord,
+    Exclusion,
     ExecutionRecord,
     JobRecord,
     MergeGroup,
+    NodeFact,
     OutputRecord,
     ProgressSample,
     Unit,
@@ -16,7 +20,7 @@ from include.bookkeeping.records import (
 )
 from include.campaign.naming import submission_tag
 from include.campaign.plan import CampaignPlan, InputPlan, MergePlan, OutputPlan, ResourcesPlan, StagePlan
-from include.campaign.states import JobStatus, Outcome, OutputState
+from include.campaign.states import ActionKind, JobStatus, Outcome, OutputState, Remedy
 
 if TYPE_CHECKING:
     from include.bookkeeping.ledger import Ledger
@@ -235,6 +239,65 @@ def accept(ledger: Ledger, tag: str, outputs: list[OutputRecord], *, now: float 
     ledger.record_outputs(tag, outputs, now=now)
     ledger.settle(
         tag, verdicts=[], accept=[(each.execution, each.name) for each in outputs], reject=[], now=now
+    )
+
+
+def diagnosis(process: int, **changes: object) -> DiagnosisRecord:
+    """Return a diagnosis of a process that made the subrun of its number."""
+    record = DiagnosisRecord(
+        process=process,
+        first_subrun=process,
+        last_subrun=process,
+        category="memory",
+        rule="killed-for-memory",
+        cause="It used more memory than it asked for.",
+        evidence="ad: MemoryUsage = 900",
+        advice="Ask for more memory.",
+        remedy=Remedy.MORE_MEMORY,
+        job_id=f"7.{process}@ap1",
+        host="wn1",
+        site=None,
+        exit_code=None,
+        exit_signal=9,
+        at=NOW + process,
+        signature="",
+    )
+    return replace(record, **changes)  # type: ignore[arg-type]
+
+
+def action(kind: ActionKind, at: float = NOW, **changes: object) -> ActionRecord:
+    """Return something that prodsys did about gen of run 1000."""
+    record = ActionRecord(
+        at=at,
+        who="prodsys",
+        kind=kind,
+        dag_id="demo.z",
+        tranche=TRANCHE,
+        run=1000,
+        stage="gen",
+        tag=tag_of("gen"),
+        detail="It did so.",
+    )
+    return replace(record, **changes)  # type: ignore[arg-type]
+
+
+def exclusion(
+    name: str, since: float = NOW, *, hours: float = 24, kind: str = "node", by: str = "prodsys"
+) -> Exclusion:
+    """Return an exclusion of some hours."""
+    return Exclusion(
+        kind=kind, name=name, since=since, until=since + hours * 3600, by=by, reason="All 6 of 6 jobs failed."
+    )
+
+
+def fact(host: str, seen_at: float = NOW, **revisions: int | None) -> NodeFact:
+    """Return what a probe said, with CVMFS revisions by repository."""
+    return NodeFact(
+        host=host,
+        site="FNAL",
+        seen_at=seen_at,
+        facts=(("kernel", "6.1"), ("scratch_free_mb", "12000")),
+        cvmfs=tuple(revisions.items()),
     )
 
 

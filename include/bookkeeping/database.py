@@ -252,7 +252,7 @@ def upsert(
     if not rows:
         return
     last = {tuple(row[name] for name in key): row for row in rows}
-    insert = _insert(connection, table)
+    insert = insert_into(connection, table)
     changed = {name: insert.excluded[name] for name in rows[0] if name not in key}
     where = only_if(insert.excluded) if only_if else None
     statement = insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=where)
@@ -261,12 +261,13 @@ def upsert(
 
 def insert_if_new(connection: Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
     """Insert `row` unless a unique key of it is there already; return whether it was inserted."""
-    statement = _insert(connection, table).values(**row).on_conflict_do_nothing()
+    statement = insert_into(connection, table).values(**row).on_conflict_do_nothing()
     # Not rowcount: on Postgres it is -1 where SQLAlchemy adds a RETURNING of its own.
     return connection.execute(statement.returning(*table.primary_key)).first() is not None
 
 
-def _insert(connection: Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+def insert_into(connection: Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an INSERT of the connection's own kind, which knows `on_conflict_do_update`."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from include.bookkeeping.ledger_actions import LedgerActions
+from include.bookkeeping.ledger_diagnoses import LedgerDiagnoses
+from include.bookkeeping.ledger_exclusions import LedgerExclusions
 from include.bookkeeping.ledger_jobs import LedgerJobs
 from include.bookkeeping.ledger_merges import LedgerMerges
+from include.bookkeeping.ledger_nodes import LedgerNodes
 from include.bookkeeping.ledger_outputs import LedgerOutputs
 from include.bookkeeping.ledger_progress import LedgerProgress
 from include.bookkeeping.ledger_removal import LedgerRemoval
@@ -12,7 +16,17 @@ from include.bookkeeping.ledger_submissions import LedgerSubmissions
 
 
 class Ledger(
-    LedgerSlices, LedgerSubmissions, LedgerJobs, LedgerOutputs, LedgerMerges, LedgerProgress, LedgerRemoval
+    LedgerSlices,
+    LedgerSubmissions,
+    LedgerJobs,
+    LedgerOutputs,
+    LedgerMerges,
+    LedgerProgress,
+    LedgerDiagnoses,
+    LedgerActions,
+    LedgerExclusions,
+    LedgerNodes,
+    LedgerRemoval,
 ):
     """What is known of every campaign, in SQLite or Postgres.
 

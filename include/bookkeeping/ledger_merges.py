@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
 from include.bookkeeping.database import LedgerDatabase, slice_row
+from include.bookkeeping.ledger_outputs import output_record
+from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import MergeGroup
-from include.bookkeeping.tables import merges
+from include.bookkeeping.tables import merges, outputs, slices
+from include.campaign.states import OutputState
 from include.errors import LedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.engine import Connection, Row
+
+    from include.bookkeeping.records import OutputRecord
 
 
 class LedgerMerges(LedgerDatabase):
@@ -40,6 +45,24 @@ class LedgerMerges(LedgerDatabase):
         """Return the groups pinned for `tag` in order of process; empty where nothing is planned."""
         with self._read() as connection:
             return _groups(connection, tag)
+
+    def merged_outputs(self, dag_id: str, tranche: str) -> list[OutputRecord]:
+        """Return the accepted merged files of a tranche that are still there, by slice, stage and subrun."""
+        here = (outputs.c.experiment == slices.c.experiment) & (outputs.c.run == slices.c.run)
+        mine = (slices.c.dag_id == dag_id) & (slices.c.tranche == tranche)
+        with self._read() as connection:
+            stages = [
+                stage.name for stage in pinned_plan(connection, dag_id, tranche).stages if stage.is_merge
+            ]
+            query = (
+                sa.select(outputs, slices.c.slice_index)
+                .join_from(slices, outputs, here)
+                .where(mine, outputs.c.stage.in_(stages), outputs.c.state == OutputState.ACCEPTED)
+                .order_by(slices.c.slice_index, outputs.c.first_subrun, outputs.c.name)
+            )
+            found = connection.execute(query).all()
+        ordered = sorted(found, key=lambda row: (row.slice_index, stages.index(row.stage)))
+        return [output_record(row) for row in ordered]
 
 
 def _require_apart(tag: str, groups: Sequence[MergeGroup]) -> None:

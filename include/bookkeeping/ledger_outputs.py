@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
 from include.bookkeeping.database import IN_LIMIT, LedgerDatabase, slice_row, submission_row, upsert
-from include.bookkeeping.records import OutputRecord, VerdictRecord
-from include.bookkeeping.tables import campaigns, submissions
+from include.bookkeeping.records import OutputRecord, UnitState, VerdictRecord
+from include.bookkeeping.tables import campaigns, submission_units, submissions
 from include.bookkeeping.tables import outputs as output_table
 from include.bookkeeping.tables import verdicts as verdict_table
 from include.campaign.states import Outcome, OutputState
@@ -57,11 +57,13 @@ class LedgerOutputs(LedgerDatabase):
         accept: Sequence[tuple[str, str]],
         reject: Sequence[tuple[str, str]],
         now: float,
+        states: Sequence[UnitState] = (),
     ) -> None:
-        """Record a check's result: its verdicts, replacing earlier ones, and what becomes of outputs.
+        """Record a check's result, in place of the last one's, and what becomes of outputs.
 
-        `accept` and `reject` name outputs as (execution, output name). An output for whose subruns another
-        one is accepted becomes a duplicate. What was accepted stays accepted, whatever a later call says.
+        A unit that `states` leaves out is not judged. `accept` and `reject` name outputs as (execution,
+        output name). An output for whose subruns another one is accepted becomes a duplicate. What was
+        accepted stays accepted, whatever a later call says.
         """
         both = set(accept) & set(reject)
         if both:
@@ -69,6 +71,7 @@ class LedgerOutputs(LedgerDatabase):
         with self._write() as connection:
             place = _place(connection, tag)
             _replace_verdicts(connection, place, verdicts, now=now)
+            _replace_states(connection, place, states)
             known = _outputs_by_key(connection, place)
             accepted, duplicate = _sort_out(connection, place, _known(place, known, accept))
             rejected = [row for row in _known(place, known, reject) if row.state in GIVEN_STATES]
@@ -182,6 +185,26 @@ def _replace_verdicts(
     ]
     if rows:
         connection.execute(sa.insert(verdict_table), rows)
+
+
+def _replace_states(connection: Connection, place: _Place, states: Sequence[UnitState]) -> None:
+    """Set the states of all units of the submission; LedgerError for a process that it does not have."""
+    unit = submission_units.c
+    query = sa.select(unit.process, unit.state, unit.held).where(unit.submission_id == place.submission_id)
+    there = {row.process: (row.state, row.held) for row in connection.execute(query)}
+    wanted: dict[int, tuple[str | None, bool]] = dict.fromkeys(there, (None, False))
+    for each in states:
+        if each.process not in there:
+            raise LedgerError(f"{place.tag} has no process {each.process}, so it has no state")
+        wanted[each.process] = (each.state.value, each.held)
+    changed = [
+        {"at": process, "state": state, "held": held}
+        for process, (state, held) in wanted.items()
+        if there[process] != (state, held)
+    ]
+    if changed:
+        mine = (unit.submission_id == place.submission_id) & (unit.process == sa.bindparam("at"))
+        connection.execute(sa.update(submission_units).where(mine), changed)
 
 
 def _outputs_by_key(connection: Connection, place: _Place) -> dict[tuple[str, str], Row[Any]]:

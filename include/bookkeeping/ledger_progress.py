@@ -19,7 +19,7 @@ from include.bookkeeping.tables import (
     submissions,
 )
 from include.bookkeeping.tables import verdicts as verdict_table
-from include.campaign.states import Outcome, OutputState, SubmissionState
+from include.campaign.states import Outcome, OutputState, SubmissionState, SubrunState
 from include.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -60,16 +60,17 @@ class LedgerProgress(LedgerDatabase):
     def stage_progress(self, dag_id: str, tranche: str, *, run: int | None = None) -> list[StageProgress]:
         """Return what became of the subruns of a tranche, or of one run, stage by stage in the plan's order.
 
-        A subrun is accepted once every output of the stage is accepted for it, missing where the check of the
-        last submission that was to make it failed, else unknown. Of a merge stage the planned groups' subruns
-        count; until they are planned, all.
+        A subrun is accepted once every output of the stage is accepted for it, missing where the latest check
+        of the last submission that was to make it calls it missing, else unknown. Where a check recorded no
+        states, as older ones did, a failed verdict stands for missing. Of a merge stage the planned groups'
+        subruns count; until they are planned, all.
         """
         with self._read() as connection:
             plan = pinned_plan(connection, dag_id, tranche)
             mine = (slices.c.dag_id == dag_id) & (slices.c.tranche == tranche)
             if run is not None:
                 mine &= slices.c.run == run
-            counted = _Counts(connection, mine)
+            counted = _Counts(connection, mine, [stage.name for stage in plan.stages if stage.is_merge])
             return [counted.of(stage) for stage in plan.stages]
 
     def open_verdicts(self, dag_id: str, tranche: str) -> list[OpenVerdict]:
@@ -91,7 +92,9 @@ class LedgerProgress(LedgerDatabase):
 class _Counts:
     """Counts over some slices; one query of a kind, however many stages there are."""
 
-    def __init__(self, connection: Connection, mine: sa.ColumnElement[bool]) -> None:
+    def __init__(
+        self, connection: Connection, mine: sa.ColumnElement[bool], merge_stages: Sequence[str]
+    ) -> None:
         # Postgres sums integers to a decimal.
         self._expected = int(connection.scalar(sa.select(sa.func.sum(slices.c.subruns)).where(mine)) or 0)
         per_subrun = _accepted_per_subrun(mine)
@@ -100,7 +103,7 @@ class _Counts:
             (row.stage, row.kinds): int(row.subruns) for row in connection.execute(_summed(per_subrun))
         }
         self._duplicates = {row.stage: row.files for row in connection.execute(_duplicates(mine))}
-        self._failed = _failed(connection, mine)
+        self._missing = _missing(connection, mine, merge_stages)
         self._planned = _planned(connection, mine)
 
     def of(self, stage: StagePlan) -> StageProgress:
@@ -108,11 +111,12 @@ class _Counts:
         kinds = len(stage.outputs)
         expected = self._planned.get(stage.name, self._expected) if stage.is_merge else self._expected
         accepted = self._accepted.get((stage.name, kinds), 0)
-        failed = sum(
-            subruns for (name, there), subruns in self._failed.items() if name == stage.name and there < kinds
+        proven = sum(
+            subruns
+            for (name, there), subruns in self._missing.items()
+            if name == stage.name and there < kinds
         )
-        # A recovery of a merge may group subruns otherwise, so that a failed group is made in part.
-        missing = min(failed, max(expected - accepted, 0))
+        missing = min(proven, max(expected - accepted, 0))
         return StageProgress(
             stage=stage.name,
             subruns=expected,
@@ -160,22 +164,61 @@ def _duplicates(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
-def _failed(connection: Connection, mine: sa.ColumnElement[bool]) -> dict[tuple[str, int], int]:
-    """Return (stage, outputs accepted all the same) → subruns whose last submission failed its check."""
-    latest, judged = _latest_units(mine), verdict_table.c
+def _missing(
+    connection: Connection, mine: sa.ColumnElement[bool], merge_stages: Sequence[str]
+) -> dict[tuple[str, int], int]:
+    """Return (stage, outputs accepted all the same) → subruns that their last submission left missing."""
+    latest = _latest_units(mine)
+    width = (latest.c.last_subrun - latest.c.first_subrun + 1).label("subruns")
+    chosen = sa.select(latest.c.stage, width, _accepted_kinds(latest)).where(
+        latest.c.place == 1, _is_missing(latest)
+    )
+    found = {
+        (row.stage, row.kinds): int(row.subruns) for row in connection.execute(_summed(chosen.subquery()))
+    }
+    remade: dict[Any, set[int]] = {}
+    for row in connection.execute(_regrouped(mine & submissions.c.stage.in_(merge_stages))):
+        unit = (row.stage, row.kinds, row.submission_id, row.process)
+        remade.setdefault(unit, set()).update(range(row.first, row.last + 1))
+    for (stage, kinds, *_), subruns in remade.items():
+        found[stage, kinds] -= len(subruns)
+    return found
+
+
+def _regrouped(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Return the parts of missing ranges that a recovery makes in other ranges, as those of merges do."""
+    lost, later = _latest_units(mine), submission_units.alias("later").c
+    sent = submissions.alias("resent").c
+    first = sa.case((later.first_subrun > lost.c.first_subrun, later.first_subrun), else_=lost.c.first_subrun)
+    last = sa.case((later.last_subrun < lost.c.last_subrun, later.last_subrun), else_=lost.c.last_subrun)
+    return (
+        sa.select(
+            lost.c.stage, _accepted_kinds(lost), lost.c.submission_id, lost.c.process,
+            first.label("first"), last.label("last"),
+        )
+        .join_from(
+            lost, sent.id.table,
+            (sent.dag_id == lost.c.dag_id) & (sent.tranche == lost.c.tranche) & (sent.run == lost.c.run)
+            & (sent.stage == lost.c.stage) & (sent.recovery > lost.c.recovery),
+        )
+        .join(later.process.table, later.submission_id == sent.id)
+        .where(lost.c.place == 1, _is_missing(lost), sent.state != SubmissionState.REFUSED)
+        .where(later.first_subrun <= lost.c.last_subrun, later.last_subrun >= lost.c.first_subrun)
+    )  # fmt: skip
+
+
+def _is_missing(unit: sa.Subquery) -> sa.ColumnElement[bool]:
+    judged = verdict_table.c
     failed = sa.exists().where(
-        judged.submission_id == latest.c.submission_id,
-        judged.process == latest.c.process,
+        judged.submission_id == unit.c.submission_id,
+        judged.process == unit.c.process,
         judged.outcome == Outcome.FAILED,
     )
-    width = (latest.c.last_subrun - latest.c.first_subrun + 1).label("subruns")
-    chosen = sa.select(latest.c.stage, width, _accepted_kinds(latest)).where(latest.c.place == 1, failed)
-    rows = connection.execute(_summed(chosen.subquery()))
-    return {(row.stage, row.kinds): int(row.subruns) for row in rows}
+    return (unit.c.state == SubrunState.MISSING) | (unit.c.state.is_(None) & failed)
 
 
 def _accepted_kinds(unit: sa.Subquery) -> sa.Label[int]:
-    """Return how many outputs are accepted for a unit's subruns.
+    """Return how many outputs of just a unit's subruns are accepted.
 
     A look-up for each unit: joined, Postgres may compare all with all before it has statistics.
     """
@@ -186,6 +229,7 @@ def _accepted_kinds(unit: sa.Subquery) -> sa.Label[int]:
             outputs.c.run == unit.c.run,
             outputs.c.stage == unit.c.stage,
             outputs.c.first_subrun == unit.c.first_subrun,
+            outputs.c.last_subrun == unit.c.last_subrun,
             outputs.c.accepted_at.is_not(None),
         )
         .scalar_subquery()
@@ -224,13 +268,16 @@ def _latest_units(mine: sa.ColumnElement[bool]) -> sa.Subquery:
     made_by = (sent.run, sent.stage, unit.first_subrun, unit.last_subrun)
     place = sa.func.row_number().over(partition_by=made_by, order_by=sent.recovery.desc()).label("place")
     return (
-        sa.select(slices.c.experiment, *made_by, unit.submission_id, unit.process, place)
+        sa.select(
+            slices.c.experiment, *made_by, unit.submission_id, unit.process, unit.state,
+            sent.dag_id, sent.tranche, sent.recovery, place,
+        )
         .select_from(slices)
         .join(submissions, in_slice)
         .join(submission_units, unit.submission_id == sent.id)
         .where(mine, sent.state != SubmissionState.REFUSED)
         .subquery()
-    )
+    )  # fmt: skip
 
 
 def _planned(connection: Connection, mine: sa.ColumnElement[bool]) -> dict[str, int]:

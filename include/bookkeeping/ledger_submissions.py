@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
 from include.bookkeeping.database import LedgerDatabase, insert_if_new, submission_row
-from include.bookkeeping.records import Submission, Unit
+from include.bookkeeping.records import AS_PLANNED, RequestChanges, StageUnit, Submission, Unit
 from include.bookkeeping.tables import clusters, submission_units, submissions
-from include.campaign.states import SubmissionState
+from include.campaign.states import SubmissionState, SubrunState
 from include.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -39,16 +40,18 @@ class LedgerSubmissions(LedgerDatabase):
         units: Sequence[Unit],
         work_dir: str,
         now: float,
+        changes: RequestChanges = AS_PLANNED,
     ) -> Submission:
         """Record that `tag` is about to be submitted, before anything is; return what is recorded.
 
-        A tag that is there already keeps its units and its work_dir. A refused one becomes intended again,
-        because from now on jobs may carry its tag.
+        A tag that is there already keeps its units, its changes and its work_dir. A refused one becomes
+        intended again, because from now on jobs may carry its tag.
         """
         _require_numbered(tag, units)
         identity = {"dag_id": dag_id, "tranche": tranche, "run": run, "stage": stage, "recovery": recovery}
         written = {"work_dir": work_dir, "message": "", "intended_at": now, "state_at": now}
-        row = {"tag": tag, **identity, "state": SubmissionState.INTENDED, **written}
+        row: dict[str, Any] = {"tag": tag, **identity, "state": SubmissionState.INTENDED, **written}
+        row["changes"] = None if changes == AS_PLANNED else asdict(changes)
         with self._write() as connection:
             if insert_if_new(connection, submissions, row):
                 _insert_units(connection, submission_row(connection, tag).id, units)
@@ -118,6 +121,34 @@ class LedgerSubmissions(LedgerDatabase):
             wanted &= submissions.c.stage == stage
         with self._read() as connection:
             return _load(connection, wanted)
+
+    def stage_units(self, dag_id: str, tranche: str, run: int, stage: str) -> list[StageUnit]:
+        """Return the units of all submissions of a stage of a slice, in order of recovery and process."""
+        unit, sent = submission_units.c, submissions.c
+        query = (
+            sa.select(
+                sent.tag, sent.recovery, sent.state.label("submission"),
+                unit.process, unit.first_subrun, unit.last_subrun, unit.state, unit.held,
+            )
+            .join_from(submissions, submission_units)
+            .where(sent.dag_id == dag_id, sent.tranche == tranche, sent.run == run, sent.stage == stage)
+            .order_by(sent.recovery, unit.process)
+        )  # fmt: skip
+        with self._read() as connection:
+            return [_stage_unit(row) for row in connection.execute(query)]
+
+
+def _stage_unit(row: Row[Any]) -> StageUnit:
+    return StageUnit(
+        tag=row.tag,
+        recovery=row.recovery,
+        process=row.process,
+        first_subrun=row.first_subrun,
+        last_subrun=row.last_subrun,
+        state=None if row.state is None else SubrunState(row.state),
+        held=row.held,
+        submission=SubmissionState(row.submission),
+    )
 
 
 def _require_numbered(tag: str, units: Sequence[Unit]) -> None:
@@ -205,9 +236,16 @@ def _load(connection: Connection, wanted: sa.ColumnElement[bool]) -> list[Submis
             message=row.message,
             intended_at=row.intended_at,
             submitted_at=row.submitted_at,
+            changes=_changes(row.changes),
         )
         for row in rows
     ]
+
+
+def _changes(data: dict[str, Any] | None) -> RequestChanges:
+    if data is None:
+        return AS_PLANNED
+    return RequestChanges(**{**data, "machines": tuple(data["machines"]), "sites": tuple(data["sites"])})
 
 
 def _units_of(connection: Connection, ids: Sequence[int]) -> dict[int, list[Unit]]:

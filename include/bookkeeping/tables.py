@@ -1,6 +1,7 @@
 """The ledger's tables. What must never happen is refused here, by the database, whoever writes.
 
-A change here needs a new revision in `migrations/versions/`; a test compares the two.
+Those about nodes are in `node_tables`. A change needs a new revision in `migrations/versions/`; a test
+compares the two.
 """
 
 from __future__ import annotations
@@ -9,7 +10,15 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.campaign.states import JobStatus, Outcome, OutputState, SubmissionState
+from include.campaign.states import (
+    ActionKind,
+    JobStatus,
+    Outcome,
+    OutputState,
+    Remedy,
+    SubmissionState,
+    SubrunState,
+)
 
 if TYPE_CHECKING:
     from enum import StrEnum
@@ -125,6 +134,11 @@ submissions = sa.Table(
     sa.Column("intended_at", sa.Double, nullable=False),
     sa.Column("submitted_at", sa.Double),
     sa.Column("state_at", sa.Double, nullable=False),
+    sa.Column(
+        "changes",
+        sa.JSON(none_as_null=True),
+        comment="What it asks for instead of the plan's; null: nothing.",
+    ),
     sa.UniqueConstraint("dag_id", "tranche", "run", "stage", "recovery"),
     sa.ForeignKeyConstraint(["dag_id", "tranche", "run"], [slices.c.dag_id, slices.c.tranche, slices.c.run]),
     _one_of("state", SubmissionState),
@@ -142,8 +156,10 @@ submission_units = sa.Table(
     sa.Column("process", sa.Integer, primary_key=True, autoincrement=False),
     *_subrun_range(),
     sa.Column("inputs", sa.JSON, nullable=False),
+    sa.Column("state", sa.Text, _one_of("state", SubrunState)),
+    sa.Column("held", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.CheckConstraint("process >= 0", name="process"),
-    comment="What each process of a submission makes.",
+    comment="What each process of a submission makes, and how it stands after the latest check.",
 )
 
 clusters = sa.Table(
@@ -185,6 +201,7 @@ jobs = sa.Table(
         ["submission_id", "unit"], [submission_units.c.submission_id, submission_units.c.process]
     ),
     sa.CheckConstraint(f"status IN ({', '.join(str(int(status)) for status in JobStatus)})", name="status"),
+    sa.Index(None, "ended_at"),
     comment="The last that is known of each job.",
 )
 
@@ -287,6 +304,57 @@ verdicts = sa.Table(
     _one_of("outcome", Outcome),
     sa.Index(None, "submission_id", "process"),
     comment="The latest judgement of each submission; replaced as a whole.",
+)
+
+diagnoses = sa.Table(
+    "diagnoses",
+    metadata,
+    sa.Column("submission_id", sa.ForeignKey(submissions.c.id), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("process", sa.Integer, nullable=False),
+    *_subrun_range(),
+    sa.Column("category", sa.Text, nullable=False),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("cause", FreeText, nullable=False),
+    sa.Column("evidence", FreeText, nullable=False),
+    sa.Column("advice", FreeText, nullable=False),
+    sa.Column("remedy", sa.Text, nullable=False),
+    sa.Column("job_id", FreeText, nullable=False),
+    sa.Column("host", FreeText),
+    sa.Column("site", FreeText),
+    sa.Column("exit_code", sa.BigInteger),
+    sa.Column("exit_signal", sa.Integer),
+    sa.Column("at", sa.Double),
+    sa.Column("signature", FreeText, nullable=False),
+    sa.Column("shadow", sa.Text, nullable=False),
+    sa.Column("diagnosed_at", sa.Double, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["submission_id", "process"], [submission_units.c.submission_id, submission_units.c.process]
+    ),
+    _one_of("remedy", Remedy),
+    sa.Index(None, "submission_id", "process"),
+    comment="Why processes left their subruns without an accepted output; replaced as a whole.",
+)
+
+actions = sa.Table(
+    "actions",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False, unique=True, comment="sha256 of the rest of the row."),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("who", FreeText, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("dag_id", sa.Text, nullable=False),
+    sa.Column("tranche", sa.Text, nullable=False),
+    sa.Column("run", sa.BigInteger),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("tag", sa.Text, nullable=False),
+    sa.Column("detail", FreeText, nullable=False),
+    sa.Column("jobs", sa.JSON, nullable=False),
+    sa.Index(None, "dag_id", "tranche"),
+    sa.Index(None, "tag"),
+    _one_of("kind", ActionKind),
+    comment="What was done, by prodsys or by a person; may be written before the act.",
 )
 
 progress_samples = sa.Table(

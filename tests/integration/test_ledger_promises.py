@@ -86,6 +86,11 @@ def test_processes_that_settle_accept_one_output_a_subrun(ledger, url):
     assert states.count(OutputState.DUPLICATE) == 45
 
 
+def test_processes_that_exclude_a_node_make_one_exclusion(ledger, url):
+    race(*(("exclude", url, str(hours)) for hours in (1, 4, 2, 3)))
+    assert [each.until for each in ledger.exclusions(NOW, all=True)] == [NOW + 4 * 3600]
+
+
 def test_processes_that_upgrade_at_once_all_succeed(url):
     assert race(*[("upgrade", url)] * 4) == [schema.HEAD] * 4
 

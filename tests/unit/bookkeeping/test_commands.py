@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from include.bookkeeping.commands import app
+from include.bookkeeping.schema import HEAD
 
 
 @pytest.fixture
@@ -22,9 +23,9 @@ def run(*words, env=None):
 def test_upgrade_then_check(url):
     first, again = run("upgrade", "--ledger", url), run("upgrade", env={"PRODSYS_LEDGER": url})
     assert (first.exit_code, again.exit_code) == (0, 0)
-    assert first.stdout == again.stdout == f"ledger {url} is at revision 0001\n"
+    assert first.stdout == again.stdout == f"ledger {url} is at revision {HEAD}\n"
     checked = run("check", "--ledger", url)
-    assert (checked.exit_code, checked.stdout) == (0, f"ledger {url} is whole, at 0001\n")
+    assert (checked.exit_code, checked.stdout) == (0, f"ledger {url} is whole, at {HEAD}\n")
 
 
 def test_check_of_nothing_says_what_to_run(url):
