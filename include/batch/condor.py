@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import htcondor2  # noqa: TID253  # nothing on the parse path imports this module
 
+from include.batch.condor_actions import HELD, QUEUED, WAITING, act, edit, exclusion, unlike
 from include.batch.condor_ads import (
     AD_PROJECTION,
     FEW_CLUSTERS,
@@ -24,9 +25,11 @@ from include.batch.condor_ads import (
     one_a_job,
     status_of,
 )
+from include.batch.condor_counts import FULL_SCAN_MOST_S, Ended, count_cluster, note_ending
+from include.batch.node_counts import ENDING_PROJECTION, REQUEUE_PROJECTION
 from include.batch.pool import ClusterCounts, ClusterId, JobAd
 from include.campaign.states import JobStatus
-from include.errors import PoolError, ScheddUnreachable
+from include.errors import PoolError, ScheddUnlisted, ScheddUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -34,27 +37,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOCATION_PROJECTION = ["Name", "Machine", "MyAddress", "CondorVersion", "IsJobsubLite"]
-COUNT_PROJECTION = ["ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "ServerTime"]
-HISTORY_PROJECTION = ["ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus"]
+COUNT_PROJECTION = [
+    *("ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "ServerTime"),
+    *("RemoteHost", "JobCurrentStartDate", *REQUEUE_PROJECTION),
+]
+HISTORY_PROJECTION = ["ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", *ENDING_PROJECTION]
 FAILURES = (htcondor2.HTCondorException, OSError, RuntimeError)
 LOCATION_S = 60.0
 """How long a schedd's address is believed without asking the collector."""
 HISTORY_SLACK_S = 60
 """History rows are nearly in order of their end; one this much older than the newest ends a short scan."""
-FULL_SCAN_FIRST_S, FULL_SCAN_MOST_S = 2.0, 300.0
-"""Between two scans of a whole history for the same cluster; doubled each time."""
+TRIES = 3
+"""A job may leave the queue between the look and the change, which denies the change of all."""
 DAY_S = 86_400
-
-
-@dataclass(slots=True)
-class _Ended:
-    """What history has proven of one cluster so far."""
-
-    status: dict[int, JobStatus] = field(default_factory=dict)
-    """Process → how it ended."""
-    next_full_scan: float = 0.0
-    """Monotonic seconds."""
-    wait_s: float = FULL_SCAN_FIRST_S
 
 
 class CondorPool:
@@ -68,7 +63,7 @@ class CondorPool:
         """Schedds that must be there whatever the collector says."""
         self._locations: dict[str, Any] = {}
         self._located_at = float("-inf")
-        self._ended: dict[tuple[str, int], _Ended] = {}
+        self._ended: dict[tuple[str, int], Ended] = {}
         self._newest: dict[str, int] = {}
         """Schedd → latest EnteredCurrentStatus seen in its history."""
 
@@ -122,8 +117,9 @@ class CondorPool:
                 queued[ad["ClusterId"]].append(ad)
         self._forget(schedd, clusters)
         self._prove(schedd, {cluster: clusters[cluster] - len(ads) for cluster, ads in queued.items()})
+        self._learn_lingering(schedd, queued)
         return {
-            cluster: _count(total, queued[cluster], self._record(schedd, cluster).status, now)
+            cluster: count_cluster(total, queued[cluster], self._record(schedd, cluster), now)
             for cluster, total in clusters.items()
         }
 
@@ -134,14 +130,20 @@ class CondorPool:
         """
         wanted = set(clusters)
         queue = [
-            ad for ad in self._query(schedd, of_clusters(wanted), AD_PROJECTION) if ad["ClusterId"] in wanted
+            ad
+            for ad in self._query(schedd, of_clusters(wanted), [*AD_PROJECTION, "ServerTime"])
+            if ad["ClusterId"] in wanted
         ]
         rows = [
             ad
             for ad in self._history(schedd, of_clusters(wanted), AD_PROJECTION)
             if ad["ClusterId"] in wanted
         ]
-        return one_a_job((job_ad(schedd, ad) for ad in queue), (job_ad(schedd, ad) for ad in rows))
+        return one_a_job(
+            (job_ad(schedd, ad) for ad in queue),
+            (job_ad(schedd, ad) for ad in rows),
+            asked_at=min((ad["ServerTime"] for ad in queue if "ServerTime" in ad), default=None),
+        )
 
     def remove(self, schedd: str, clusters: Collection[int], *, reason: str) -> None:
         """Remove the clusters' jobs that are still queued; PoolError if the schedd denies it."""
@@ -150,14 +152,72 @@ class CondorPool:
             self._remove(schedd, of_clusters(numbers[first : first + FEW_CLUSTERS]), reason)
 
     def _remove(self, schedd: str, constraint: str, reason: str) -> None:
-        """Remove jobs; a reason that is a plain text would be dropped, the number is RemoveReasonSubCode."""
-        what = f"remove {constraint}"
-        action = htcondor2.JobAction.Remove
-        answer = self._ask(schedd, what, lambda handle: handle.act(action, constraint, (reason, 0)))
-        denied = int(answer.get("TotalPermissionDenied", 0)) + int(answer.get("TotalError", 0))
-        if denied:
-            msg = f"{schedd}: {denied} jobs of {constraint} were not removed. Are they yours?"
-            raise PoolError(msg)
+        """Remove the jobs of a constraint."""
+        self._ask(schedd, f"remove {constraint}", lambda handle: act(handle, "Remove", constraint, reason))
+
+    def remove_jobs(self, schedd: str, jobs: Collection[tuple[int, int]], *, reason: str) -> int:
+        """Remove those of the jobs that may still run; PoolError if the schedd denies it."""
+        return self._act(schedd, "Remove", self._of(schedd, jobs, QUEUED), reason)
+
+    def release_jobs(
+        self, schedd: str, jobs: Collection[tuple[int, int]], *, reason: str, memory_mb: int | None = None
+    ) -> int:
+        """Release those of the jobs that are held; their memory is changed first. PoolError if denied."""
+        if memory_mb is None:
+            held = self._of(schedd, jobs, HELD)
+        else:
+            memory = {"RequestMemory": str(memory_mb)}
+            held = self._change(schedd, memory, lambda: self._of(schedd, jobs, HELD))
+        return self._act(schedd, "Release", held, reason)
+
+    def exclude(
+        self, schedd: str, clusters: Collection[int], *, machines: Collection[str], sites: Collection[str]
+    ) -> int:
+        """Set the lists that the jobs' requirement reads; jobs that have these values are left alone.
+
+        PoolError for a name that cannot be, or if the schedd denies it.
+        """
+        values = exclusion(machines, sites)
+        wanted = set(clusters)
+        constraint = f"({of_clusters(wanted)}) && {WAITING} && {unlike(values)}"
+
+        def waiting() -> list[str]:
+            found = self._query(schedd, constraint, ["ClusterId", "ProcId"])
+            return [f"{ad['ClusterId']}.{ad['ProcId']}" for ad in found if ad["ClusterId"] in wanted]
+
+        return len(self._change(schedd, values, waiting))
+
+    def _of(self, schedd: str, jobs: Collection[tuple[int, int]], condition: str) -> list[str]:
+        """Return the ids of those of the jobs that are queued and fulfil the condition."""
+        wanted = set(jobs)
+        clusters = of_clusters(cluster for cluster, _ in wanted)
+        ads = self._query(schedd, f"({clusters}) && {condition}", ["ClusterId", "ProcId"]) if wanted else []
+        keys = {(int(ad["ClusterId"]), int(ad["ProcId"])) for ad in ads}
+        return [f"{cluster}.{process}" for cluster, process in sorted(keys & wanted)]
+
+    def _act(self, schedd: str, action: str, ids: list[str], reason: str) -> int:
+        """Act on jobs; return how many the schedd did."""
+        if not ids:
+            return 0
+        done = self._ask(schedd, f"{action} {len(ids)} jobs", lambda handle: act(handle, action, ids, reason))
+        return int(done)
+
+    def _change(self, schedd: str, values: Mapping[str, str], find: Callable[[], list[str]]) -> list[str]:
+        """Set attributes on the jobs that `find` gives; look again where one of them has gone meanwhile."""
+        for left in reversed(range(TRIES)):
+            ids = find()
+            try:
+                if ids:
+                    what = f"set {', '.join(values)} of {len(ids)} jobs"
+                    self._ask(schedd, what, partial(edit, ids=ids, values=values))
+            except ScheddUnreachable:
+                raise
+            except PoolError:
+                if not left:
+                    raise
+            else:
+                return ids
+        raise AssertionError
 
     def _prove(self, schedd: str, gone: Mapping[int, int]) -> None:
         """Look in the history for jobs that have left the queue: `gone` is cluster → how many have.
@@ -194,14 +254,37 @@ class CondorPool:
         for row in rows:
             if row["ClusterId"] in clusters and (status := status_of(row.get("JobStatus"))).ended:
                 # Rows come newest first: the last end of a job that ended twice is the one that counts.
-                self._record(schedd, row["ClusterId"]).status.setdefault(row["ProcId"], status)
+                record = self._record(schedd, row["ClusterId"])
+                if record.status.setdefault(row["ProcId"], status) is JobStatus.COMPLETED:
+                    note_ending(record, row)
             entered = row.get("EnteredCurrentStatus")
             if isinstance(entered, int):
                 self._newest[schedd] = max(self._newest.get(schedd, 0), entered)
 
-    def _record(self, schedd: str, cluster: int) -> _Ended:
+    def _learn_lingering(self, schedd: str, queued: Mapping[int, list[Any]]) -> None:
+        """Learn how completed jobs ended that a schedd keeps in its queue, as for `condor_submit -remote`.
+
+        One more query, of those that completed since the last poll; most pools keep none.
+        """
+        new = [
+            ad
+            for cluster, ads in queued.items()
+            for ad in ads
+            if ad.get("JobStatus") == JobStatus.COMPLETED
+            and ad["ProcId"] not in self._record(schedd, cluster).endings
+        ]
+        if not new:
+            return
+        clusters = {ad["ClusterId"] for ad in new}
+        since = min(int(ad.get("EnteredCurrentStatus", 0)) for ad in new)
+        constraint = f"({of_clusters(clusters)}) && JobStatus == 4 && EnteredCurrentStatus >= {since}"
+        for ad in self._query(schedd, constraint, ["ClusterId", "ProcId", *ENDING_PROJECTION]):
+            if ad["ClusterId"] in clusters:
+                note_ending(self._record(schedd, ad["ClusterId"]), ad)
+
+    def _record(self, schedd: str, cluster: int) -> Ended:
         """Return what is known of a cluster's ends."""
-        return self._ended.setdefault((schedd, cluster), _Ended())
+        return self._ended.setdefault((schedd, cluster), Ended())
 
     def _forget(self, schedd: str, clusters: Collection[int]) -> None:
         """Drop what is known of clusters that nobody asks for any more."""
@@ -254,7 +337,7 @@ class CondorPool:
                 f"the collector {self._collector_name()} lists no schedd {schedd} (but {known}). Is it down?"
             )
             self._located_at = float("-inf")
-            raise ScheddUnreachable(msg)
+            raise ScheddUnlisted(msg)
         return there[0]
 
     def _locate(self, *, fresh: bool = False) -> None:
@@ -283,36 +366,3 @@ def _long_gone(since: float | None) -> str | None:
     if since is None:
         return None
     return f"JobStatus == 4 && LeaveJobInQueue =?= false && EnteredCurrentStatus < {int(since) - DAY_S}"
-
-
-def _count(total: int, queued: list[Any], ended: Mapping[int, JobStatus], now: float) -> ClusterCounts:
-    """Count one cluster; a job that is in the queue counts by what the queue says."""
-    held: list[int] = []
-    states: dict[int, JobStatus] = dict(ended)
-    for ad in queued:
-        states[ad["ProcId"]] = status = status_of(ad.get("JobStatus"))
-        if status is JobStatus.HELD:
-            clock = int(ad.get("ServerTime", now))
-            held.append(max(0, clock - int(ad.get("EnteredCurrentStatus", clock))))
-    by_state = [sum(state in group for state in states.values()) for group in _GROUPS]
-    idle, running, completed, removed = by_state
-    total = max(total, len(states))
-    return ClusterCounts(
-        total=total,
-        idle=idle,
-        running=running,
-        held=len(held),
-        completed=completed,
-        removed=removed,
-        unknown=total - sum(by_state) - len(held),
-        held_longest_s=max(held, default=0),
-        held_shortest_s=min(held, default=0),
-    )
-
-
-_GROUPS = (
-    {JobStatus.IDLE},
-    {JobStatus.RUNNING, JobStatus.TRANSFERRING_OUTPUT, JobStatus.SUSPENDED},
-    {JobStatus.COMPLETED},
-    {JobStatus.REMOVED},
-)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from include.batch.pool import JobAd
@@ -34,12 +35,15 @@ AD_PROJECTION = [
         "JobStartDate",
     ),
     *("CompletionDate", "EnteredCurrentStatus", "RemoteWallClockTime", "RemoteUserCpu", "RemoteSysCpu"),
-    "MemoryUsage",
+    *("MemoryUsage", "RequestMemory", "NumJobReconnects", "NumHolds", "NumVacates", "UserLog"),
 ]
 """What `job_ad` reads; a query without a projection costs seven times as much."""
 
 FEW_CLUSTERS = 8
 """So many are asked for by number. A thousand alternatives get an empty answer, without an error (25.14)."""
+
+LEAVING_S = 5
+"""A job may have ended this long before it leaves the queue."""
 
 
 def quoted(text: str) -> str:
@@ -109,32 +113,50 @@ def job_ad(schedd: str, ad: Mapping[str, Any]) -> JobAd:
         wall_s=_number(ad, "RemoteWallClockTime"),
         cpu_s=sum(cpu) if cpu else None,
         memory_mb=_whole(ad, "MemoryUsage"),
+        reconnects=_whole(ad, "NumJobReconnects") or 0,
+        holds=_whole(ad, "NumHolds") or 0,
+        evictions=_whole(ad, "NumVacates") or 0,
+        requested_memory_mb=_whole(ad, "RequestMemory"),
+        event_log=_text(ad, "UserLog"),
     )
 
 
-def one_a_job(queue: Iterable[JobAd], history: Iterable[JobAd]) -> list[JobAd]:
+def one_a_job(
+    queue: Iterable[JobAd], history: Iterable[JobAd], *, asked_at: float | None = None
+) -> list[JobAd]:
     """Return one ad a job, in order: the queue's where it is queued, else the history row that ended last.
 
-    More than one row for a job means that the job queue was rolled back and the job ran again: that is
-    logged, and its outputs are told apart by the executions' own reports.
+    `asked_at` is the schedd's time when it was asked for the queue, before the history: a job that left in
+    between is in both, and its history row counts. All other jobs with several ads ended more than once, as
+    after a roll-back of the job queue: the ad's `rows` says how often, and it is logged.
     """
-    last: dict[tuple[int, int], JobAd] = {}
-    rows: dict[tuple[int, int], int] = {}
+    rows: dict[tuple[int, int], list[JobAd]] = {}
     for ad in history:
-        key = (ad.cluster, ad.process)
-        rows[key] = rows.get(key, 0) + 1
-        if key not in last or (ad.ended_at or 0) >= (last[key].ended_at or 0):
-            last[key] = ad
-    for ad in queue:
-        key = (ad.cluster, ad.process)
-        rows[key] = rows.get(key, 0) + 1
-        last[key] = ad
-    again = [last[key].job_id for key, count in sorted(rows.items()) if count > 1]
+        rows.setdefault((ad.cluster, ad.process), []).append(ad)
+    queued = {(ad.cluster, ad.process): ad for ad in queue}
+    found = []
+    for key in sorted(rows.keys() | queued):
+        old, now = rows.get(key, []), queued.get(key)
+        if now is None or _left(now, old, asked_at):
+            # History comes newest first: of those that ended in the same second the last one read is older.
+            found.append(replace(max(old, key=lambda ad: ad.ended_at or 0), rows=len(old)))
+        else:
+            found.append(replace(now, rows=len(old) + 1))
+    again = [ad.job_id for ad in found if ad.rows > 1]
     if again:
         log.warning(
             "%d jobs have several ads, so they may have ended twice: %s", len(again), ", ".join(again[:20])
         )
-    return [last[key] for key in sorted(last)]
+    return found
+
+
+def _left(queued: JobAd, rows: Iterable[JobAd], asked_at: float | None) -> bool:
+    """Say whether a job that was queued has left to history while the two were asked, one after the other."""
+    return any(
+        (asked_at is not None and (row.ended_at or 0) >= asked_at - LEAVING_S)
+        or (queued.status.ended and (row.status, row.ended_at) == (queued.status, queued.ended_at))
+        for row in rows
+    )
 
 
 def _value(ad: Mapping[str, Any], name: str) -> object:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from include.batch.node_counts import Ending, failing_nodes, suspects
 from include.batch.pool import ClusterCounts, ClusterId, JobAd
 from include.campaign.states import JobStatus, SubmissionState
 from include.errors import LedgerError, PoolError, ScheddUnreachable
@@ -56,16 +57,11 @@ class FakePool:
     def counts(self, schedd: str, clusters: Mapping[int, int], *, now: float) -> dict[int, ClusterCounts]:
         """See Pool."""
         self._note(f"counts {len(clusters)}")
-        states: dict[int, Counter[int]] = {cluster: Counter() for cluster in clusters}
-        held: dict[int, list[int]] = {cluster: [] for cluster in clusters}
+        jobs: dict[int, list[dict[str, Any]]] = {cluster: [] for cluster in clusters}
         for job in self._jobs(schedd):
-            if job["cluster"] in states:
-                states[job["cluster"]][job["status"]] += 1
-                if job["status"] == JobStatus.HELD:
-                    held[job["cluster"]].append(int(now - job["since"]))
-        return {
-            cluster: _counted(total, states[cluster], held[cluster]) for cluster, total in clusters.items()
-        }
+            if job["cluster"] in jobs:
+                jobs[job["cluster"]].append(job)
+        return {cluster: _counted(total, jobs[cluster], now) for cluster, total in clusters.items()}
 
     def ads(self, schedd: str, clusters: Collection[int]) -> list[JobAd]:
         """See Pool."""
@@ -79,6 +75,47 @@ class FakePool:
         for cluster in clusters:
             self.set_status(schedd, cluster, JobStatus.REMOVED)
 
+    def remove_jobs(self, schedd: str, jobs: Collection[tuple[int, int]], *, reason: str) -> int:
+        """See Pool."""
+        self._note(f"remove_jobs {len(jobs)} {reason}")
+        with self._some(schedd, jobs, *_QUEUED) as found:
+            for job in found:
+                job.update(status=int(JobStatus.REMOVED), since=time.time())
+        return len(found)
+
+    def release_jobs(
+        self, schedd: str, jobs: Collection[tuple[int, int]], *, reason: str, memory_mb: int | None = None
+    ) -> int:
+        """See Pool."""
+        self._note(f"release_jobs {len(jobs)} {memory_mb} {reason}")
+        with self._some(schedd, jobs, JobStatus.HELD) as found:
+            for job in found:
+                job.update(status=int(JobStatus.IDLE), since=time.time())
+                if memory_mb is not None:
+                    job["ad"]["requested_memory_mb"] = memory_mb
+        return len(found)
+
+    def exclude(
+        self, schedd: str, clusters: Collection[int], *, machines: Collection[str], sites: Collection[str]
+    ) -> int:
+        """See Pool; `excluded` tells what was set."""
+        lists = [sorted(set(machines)), sorted(set(sites))]
+        self._note(f"exclude {','.join(lists[0])} {','.join(lists[1])}".rstrip())
+        jobs = [(job["cluster"], job["process"]) for job in self._jobs(schedd) if job["cluster"] in clusters]
+        with self._some(schedd, jobs, JobStatus.IDLE, JobStatus.HELD) as found:
+            changed = [job for job in found if job["excluded"] != lists]
+            for job in changed:
+                job["excluded"] = lists
+        return len(changed)
+
+    def excluded(self, schedd: str, cluster: int) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Return the nodes and sites that each process of a cluster was last told to avoid."""
+        return {
+            job["process"]: (tuple(job["excluded"][0]), tuple(job["excluded"][1]))
+            for job in self._jobs(schedd)
+            if job["cluster"] == cluster
+        }
+
     def submit(self, schedd: str, tag: str, jobs: int, *, status: JobStatus = JobStatus.IDLE) -> int:
         """Add a cluster, and return its number."""
         with self._lock():
@@ -86,6 +123,7 @@ class FakePool:
             cluster = int(state["schedds"][schedd]["next"])
             state["schedds"][schedd]["next"] = cluster + 1
             job = {"cluster": cluster, "tag": tag, "status": int(status), "since": time.time(), "exit": None}
+            job |= {"host": None, "wall": None, "excluded": [[], []], "ad": {}}
             state["schedds"][schedd]["jobs"] += [{**job, "process": process} for process in range(jobs)]
             self._write(state)
         return cluster
@@ -99,15 +137,27 @@ class FakePool:
         processes: Collection[int] | None = None,
         since: float | None = None,
         exit_code: int | None = None,
+        host: str | None = None,
+        wall_s: float | None = None,
     ) -> None:
-        """Move jobs to another state; UNKNOWN is one that neither queue nor history knows."""
-        with self._lock():
-            state = self._read()
-            for job in state["schedds"][schedd]["jobs"]:
-                if job["cluster"] == cluster and (processes is None or job["process"] in processes):
-                    moved_at = time.time() if since is None else since
-                    job.update(status=int(status), since=moved_at, exit=exit_code)
-            self._write(state)
+        """Move jobs to another state; UNKNOWN is one that neither queue nor history knows.
+
+        `host` is where they run or ran, as slot1@wn1.pool; only jobs with one count for suspects, those
+        completed with an exit code other than 0 as bad.
+        """
+        with self._picked(schedd, cluster, processes) as jobs:
+            for job in jobs:
+                moved_at = time.time() if since is None else since
+                job.update(status=int(status), since=moved_at, exit=exit_code, wall=wall_s)
+                job["host"] = host or job["host"]
+
+    def change_ads(
+        self, schedd: str, cluster: int, *, processes: Collection[int] | None = None, **fields: Any
+    ) -> None:
+        """Set fields of the jobs' JobAd, such as hold_code=34 or rows=2."""
+        with self._picked(schedd, cluster, processes) as jobs:
+            for job in jobs:
+                job["ad"].update(fields)
 
     def set_schedd(
         self, schedd: str, *, up: bool | None = None, hangs: bool | None = None, listed: bool | None = None
@@ -136,6 +186,32 @@ class FakePool:
             raise ScheddUnreachable(msg)
         jobs: list[dict[str, Any]] = state["jobs"]
         return jobs
+
+    @contextlib.contextmanager
+    def _picked(
+        self, schedd: str, cluster: int, processes: Collection[int] | None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Give a cluster's jobs, all or some, and write what is changed on them."""
+        with self._lock():
+            state = self._read()
+            jobs = [job for job in state["schedds"][schedd]["jobs"] if job["cluster"] == cluster]
+            yield [job for job in jobs if processes is None or job["process"] in processes]
+            self._write(state)
+
+    @contextlib.contextmanager
+    def _some(
+        self, schedd: str, jobs: Collection[tuple[int, int]], *states: JobStatus
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Give those of the jobs that are in one of the states, and write what is changed on them."""
+        self._jobs(schedd)
+        with self._lock():
+            state = self._read()
+            wanted = {tuple(job) for job in jobs}
+            known = state["schedds"][schedd]["jobs"]
+            yield [
+                job for job in known if job["status"] in states and (job["cluster"], job["process"]) in wanted
+            ]
+            self._write(state)
 
     def _note(self, call: str) -> None:
         """Append to the list of calls."""
@@ -194,29 +270,46 @@ class FakeLedger:
         self.rows[tag] = replace(self.rows[tag], state=SubmissionState.REFUSED, message=message)
 
 
-def _counted(total: int, states: Counter[int], held: list[int]) -> ClusterCounts:
+_QUEUED = (JobStatus.IDLE, JobStatus.RUNNING, JobStatus.HELD)
+
+
+def _counted(total: int, jobs: list[dict[str, Any]], now: float) -> ClusterCounts:
     """Return counts as a pool would."""
-    known = {
-        "idle": states[JobStatus.IDLE],
-        "running": states[JobStatus.RUNNING],
-        "held": len(held),
-        "completed": states[JobStatus.COMPLETED],
-        "removed": states[JobStatus.REMOVED],
-    }
+    states = Counter(job["status"] for job in jobs)
+    held = [int(now - job["since"]) for job in jobs if job["status"] == JobStatus.HELD]
+    placed = [job for job in jobs if job["host"] is not None]
+    endings = [
+        Ending(machine=_machine(job), ok=job["exit"] == 0, wall_s=job["wall"] or 0.0)
+        for job in placed
+        if job["status"] == JobStatus.COMPLETED
+    ]
+    running = [(_machine(job), now - job["since"]) for job in placed if job["status"] == JobStatus.RUNNING]
+    known = [JobStatus.IDLE, JobStatus.RUNNING, JobStatus.HELD, JobStatus.COMPLETED, JobStatus.REMOVED]
     return ClusterCounts(
         total=total,
-        **known,
-        unknown=total - sum(known.values()),
+        idle=states[JobStatus.IDLE],
+        running=states[JobStatus.RUNNING],
+        held=len(held),
+        completed=states[JobStatus.COMPLETED],
+        removed=states[JobStatus.REMOVED],
+        unknown=total - sum(states[status] for status in known),
         held_longest_s=max(held, default=0),
         held_shortest_s=min(held, default=0),
+        suspects=suspects(endings, running),
+        failing_nodes=failing_nodes(endings),
     )
+
+
+def _machine(job: dict[str, Any]) -> str:
+    """Return the node of a job's host."""
+    return str(job["host"]).rpartition("@")[2]
 
 
 def _ad(schedd: str, job: dict[str, Any]) -> JobAd:
     """Return the ad of one of the fake's jobs."""
     status = JobStatus(job["status"])
     since = int(job["since"])
-    return JobAd(
+    ad = JobAd(
         schedd=schedd,
         cluster=job["cluster"],
         process=job["process"],
@@ -229,7 +322,7 @@ def _ad(schedd: str, job: dict[str, Any]) -> JobAd:
         hold_subcode=0 if status is JobStatus.HELD else None,
         hold_reason="held by hand" if status is JobStatus.HELD else None,
         remove_reason="removed by hand" if status is JobStatus.REMOVED else None,
-        host="wn1",
+        host=job["host"] or "wn1",
         site=None,
         starts=1,
         shadow_starts=1,
@@ -237,7 +330,8 @@ def _ad(schedd: str, job: dict[str, Any]) -> JobAd:
         started_at=since,
         ended_at=since if status.ended else None,
         status_since=since,
-        wall_s=None,
+        wall_s=job["wall"],
         cpu_s=None,
         memory_mb=None,
     )
+    return replace(ad, **job["ad"])

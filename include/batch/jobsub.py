@@ -23,6 +23,7 @@ from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from include.batch.pool import ClusterId, SubmitAnswer
+from include.batch.requirements import REQUEUE_LINES, exclusion_lines, with_requirement
 from include.campaign.jobsub_options import changed_by_jobsub, check_jobsub_options
 from include.errors import MissingTool, SubmissionAmbiguous, SubmissionRefused
 
@@ -72,11 +73,14 @@ class JobsubSubmitter:
             *("--expected-lifetime", f"{request.lifetime_s}s"),
             *("--lines", f'+ProdsysTag="{request.tag}"'),
         ]
+        for line in (*REQUEUE_LINES, *_exclusion_lines(request)):
+            command += ["--lines", line]
         for name, value in request.environment:
             command += ["-e", f"{name}={value}"]
         for path in request.files:
             command += ["-f", f"dropbox://{path}"]
-        return [*command, *request.options, f"file://{request.executable}", *request.arguments]
+        options = _with_requirement(request.options)
+        return [*command, *options, f"file://{request.executable}", *request.arguments]
 
     def submit(self, request: SubmitRequest, *, timeout_s: float) -> SubmitAnswer:
         """Submit `request` within `timeout_s`; see the Submitter protocol for what it raises."""
@@ -160,6 +164,24 @@ def _check_options(options: tuple[str, ...]) -> None:
         check_jobsub_options(options)
     except ValueError as error:
         msg = f"jobsub_options: {error}. Nothing was submitted."
+        raise SubmissionRefused(msg) from error
+
+
+def _with_requirement(options: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the options with the requirement that keeps jobs off excluded nodes."""
+    try:
+        return with_requirement(options)
+    except ValueError as error:
+        msg = f"jobsub_options: {error}. Nothing was submitted."
+        raise SubmissionRefused(msg) from error
+
+
+def _exclusion_lines(request: SubmitRequest) -> list[str]:
+    """Return the lines that name the excluded nodes and sites."""
+    try:
+        return exclusion_lines(request.excluded_machines, request.excluded_sites)
+    except ValueError as error:
+        msg = f"excluded nodes or sites: {error}. Nothing was submitted."
         raise SubmissionRefused(msg) from error
 
 

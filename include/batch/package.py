@@ -5,34 +5,62 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import include.worker
 from include.batch.pool import SubmitRequest
+from include.bookkeeping.records import AS_PLANNED
 from include.campaign.naming import area_of, submission_tag
 from include.errors import SpecError
 
 if TYPE_CHECKING:
-    from include.bookkeeping.records import Unit
-    from include.campaign.plan import CampaignPlan, StagePlan
+    from collections.abc import Mapping
+
+    from include.bookkeeping.records import RequestChanges, Unit
+    from include.campaign.plan import CampaignPlan, NodePlan, StagePlan
+
+    Sums = Mapping[str, tuple[int, str]]
 
 JOB_VERSION = 1
 JOB_FILE = "job.json"
 WORKER = "prodsys_job.py"
+NO_SUMS: Sums = {}
 SAMPLE_TRANCHE = "DAG_RUN"
 """Stands for the dag_run in a preview's tag."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What a submission is made by beside its plan."""
+
+    changes: RequestChanges = AS_PLANNED
+    """A recovery's."""
+    sums: Sums = field(default_factory=dict)
+    """Path → (bytes, adler32) of inputs that the jobs compare before they begin."""
+    excluded_machines: tuple[str, ...] = ()
+    excluded_sites: tuple[str, ...] = ()
+
+
 def build_job(
-    plan: CampaignPlan, stage: StagePlan, *, slice_run: int, units: tuple[Unit, ...], tag: str, work_dir: Path
+    plan: CampaignPlan,
+    stage: StagePlan,
+    *,
+    slice_run: int,
+    units: tuple[Unit, ...],
+    tag: str,
+    work_dir: Path,
+    beside: Beside | None = None,
 ) -> SubmitRequest:
     """Write job.json below `work_dir` and return the request that sends it with the stage's files.
 
     A job.json that is there is never changed, because jobs may still fetch it: one with another content gets
     a folder of its own beside it. SpecError if two of the files would have one name on the worker node.
     """
-    text = json.dumps(job_document(plan, stage, slice_run=slice_run, units=units, tag=tag), indent=1) + "\n"
+    beside = beside or Beside()
+    document = job_document(plan, stage, slice_run=slice_run, units=units, tag=tag, sums=beside.sums)
+    text = json.dumps(document, indent=1) + "\n"
     folder = work_dir.absolute()
     path = folder / JOB_FILE
     number = 1
@@ -40,6 +68,14 @@ def build_job(
         number += 1
         path = folder / f"job-{number}" / JOB_FILE
     request = _request(plan, stage, jobs=len(units), tag=tag, job_file=str(path))
+    request = replace(
+        request,
+        memory_mb=beside.changes.memory_mb or request.memory_mb,
+        disk_kb=beside.changes.disk_kb or request.disk_kb,
+        lifetime_s=beside.changes.lifetime_s or request.lifetime_s,
+        excluded_machines=beside.excluded_machines,
+        excluded_sites=beside.excluded_sites,
+    )
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{JOB_FILE}.{os.getpid()}.part")
@@ -59,7 +95,13 @@ def request_preview(plan: CampaignPlan, stage: StagePlan) -> SubmitRequest:
 
 
 def job_document(
-    plan: CampaignPlan, stage: StagePlan, *, slice_run: int, units: tuple[Unit, ...], tag: str
+    plan: CampaignPlan,
+    stage: StagePlan,
+    *,
+    slice_run: int,
+    units: tuple[Unit, ...],
+    tag: str,
+    sums: Sums = NO_SUMS,
 ) -> dict[str, Any]:
     """Return job.json's content, docs/job-contract.md version 1."""
     return {
@@ -73,7 +115,7 @@ def job_document(
         "arguments": list(stage.arguments),
         "environment": dict(stage.environment),
         "events": stage.events,
-        "units": [_unit(unit) for unit in units],
+        "units": [_unit(unit, sums) for unit in units],
         "outputs": [
             {"name": output.name, "file_name": output.file_name, "tree": output.tree, "events": output.events}
             for output in stage.outputs
@@ -81,6 +123,7 @@ def job_document(
         "outstage": area_of(plan.outstage, stage=stage.name, run=slice_run, tag=tag),
         "logs": area_of(plan.logs, stage=stage.name, run=slice_run, tag=tag),
         "merge": {"method": stage.merge.method} if stage.merge is not None else None,
+        "node": None if stage.node is None else _node(stage.node),
     }
 
 
@@ -89,10 +132,17 @@ def worker_program() -> str:
     return str(Path(include.worker.__path__[0], WORKER).absolute())
 
 
-def _unit(unit: Unit) -> dict[str, Any]:
+def _unit(unit: Unit, sums: Sums) -> dict[str, Any]:
     """Return one process's part of job.json."""
     inputs = {name: list(paths) for name, paths in unit.inputs}
-    return {"first_subrun": unit.first_subrun, "last_subrun": unit.last_subrun, "inputs": inputs}
+    known = {path: list(sums[path]) for paths in inputs.values() for path in paths if path in sums}
+    span = {"first_subrun": unit.first_subrun, "last_subrun": unit.last_subrun}
+    return {**span, "inputs": inputs, "sums": known}
+
+
+def _node(node: NodePlan) -> dict[str, Any]:
+    """Return what the job requires of its node."""
+    return {"cvmfs": dict(node.cvmfs), "scratch_mb": node.scratch_mb, "guard_s": node.guard_s}
 
 
 def _request(plan: CampaignPlan, stage: StagePlan, *, jobs: int, tag: str, job_file: str) -> SubmitRequest:

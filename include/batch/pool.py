@@ -65,11 +65,47 @@ class JobAd:
     """RemoteUserCpu + RemoteSysCpu."""
     memory_mb: int | None
     """MemoryUsage."""
+    reconnects: int = 0
+    """NumJobReconnects."""
+    holds: int = 0
+    """NumHolds."""
+    evictions: int = 0
+    """NumVacates, where the ad has it."""
+    rows: int = 1
+    """Ads that queue and history have of this job; more than one: it ended more than once."""
+    requested_memory_mb: int | None = None
+    """RequestMemory."""
+    event_log: str | None = None
+    """UserLog: path of the job event log, on the schedd's machine."""
+
+    @property
+    def machine(self) -> str | None:
+        """The node as the pool names it: `host` without the slot."""
+        return None if self.host is None else self.host.rpartition("@")[2]
 
     @property
     def job_id(self) -> str:
         """`cluster.process@schedd`."""
         return f"{self.cluster}.{self.process}@{self.schedd}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCounts:
+    """How one cluster's jobs fare on one node compared with those on the others, while it runs."""
+
+    machine: str
+    good: int
+    """Ended with exit code 0 there."""
+    bad: int
+    """Ended otherwise there; held and removed jobs are not counted."""
+    bad_slowest_s: float
+    """Wall time of the slowest of the bad ones."""
+    peers_outlasted: int
+    """Jobs on other nodes that run, or ran, for longer than that; those of the next number are not in it."""
+    peers_failed_fast: int
+    """Jobs on other nodes that failed within 1.5 times that and 5 s."""
+    peer_nodes: int
+    """Other nodes that the two numbers before are from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +124,10 @@ class ClusterCounts:
     """Seconds for which the job held longest has been held."""
     held_shortest_s: int = 0
     """Seconds for which the job held last has been held."""
+    suspects: tuple[NodeCounts, ...] = ()
+    """Nodes on which at least two of the cluster's jobs failed, and most of those that ended there."""
+    failing_nodes: int = 0
+    """Nodes on which jobs failed and none ended well."""
 
     @property
     def ended(self) -> int:
@@ -116,6 +156,22 @@ class Pool(Protocol):
     def remove(self, schedd: str, clusters: Collection[int], *, reason: str) -> None:
         """Remove the clusters' jobs from the queue, giving `reason`."""
 
+    def remove_jobs(self, schedd: str, jobs: Collection[tuple[int, int]], *, reason: str) -> int:
+        """Remove the jobs, given as (cluster, process), that are still queued; return how many were."""
+
+    def release_jobs(
+        self, schedd: str, jobs: Collection[tuple[int, int]], *, reason: str, memory_mb: int | None = None
+    ) -> int:
+        """Release those of the jobs that are held, with another RequestMemory if given; return how many."""
+
+    def exclude(
+        self, schedd: str, clusters: Collection[int], *, machines: Collection[str], sites: Collection[str]
+    ) -> int:
+        """Keep the clusters' idle and held jobs off these nodes and sites from now on; return how many jobs.
+
+        The lists replace earlier ones. Jobs that run already run on.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitRequest:
@@ -138,6 +194,9 @@ class SubmitRequest:
     environment: tuple[tuple[str, str], ...]
     options: tuple[str, ...]
     """Further options, as they are."""
+    excluded_machines: tuple[str, ...] = ()
+    """Nodes that its jobs must not run on, as the pool names them."""
+    excluded_sites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

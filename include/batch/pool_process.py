@@ -88,6 +88,25 @@ class PoolProcess:
         """See Pool."""
         self._call("remove", schedd, list(clusters), reason=reason)
 
+    def remove_jobs(self, schedd: str, jobs: Collection[tuple[int, int]], *, reason: str) -> int:
+        """See Pool."""
+        return cast("int", self._call("remove_jobs", schedd, sorted(jobs), reason=reason))
+
+    def release_jobs(
+        self, schedd: str, jobs: Collection[tuple[int, int]], *, reason: str, memory_mb: int | None = None
+    ) -> int:
+        """See Pool."""
+        return cast(
+            "int", self._call("release_jobs", schedd, sorted(jobs), reason=reason, memory_mb=memory_mb)
+        )
+
+    def exclude(
+        self, schedd: str, clusters: Collection[int], *, machines: Collection[str], sites: Collection[str]
+    ) -> int:
+        """See Pool."""
+        named = {"machines": sorted(machines), "sites": sorted(sites)}
+        return cast("int", self._call("exclude", schedd, sorted(clusters), **named))
+
     def close(self) -> None:
         """End the child, even in the middle of a call."""
         child = self._child

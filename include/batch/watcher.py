@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from include.batch.pool_process import CONDOR, PoolProcess
-from include.errors import PoolError
+from include.errors import PoolError, ScheddUnlisted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_BACKOFF_S = 60.0
+BRISK_S = 1.0
+MOST_BRISK_POLLS = 60
+"""So many polls in a row may come after BRISK_S; then the interval counts until no node is suspected."""
+FAILURES_TO_CLOSE = 3
+"""After so many polls without an answer the pool is closed: a new helper reads the configuration anew."""
+WARN_EVERY_S = 600.0
 GATHER_S = 0.2
 """A new wait is polled for this soon, so that a thousand that begin together share the poll."""
 
@@ -50,6 +56,8 @@ class _Wait:
     hold_limit_s: float
     unknown_limit_s: float
     done: asyncio.Future[ClusterCounts]
+    hold_pause_s: float | None = None
+    holds_known: int = 0
     unknown: int = 0
     """Unknown jobs at the last poll."""
     unknown_since: float | None = None
@@ -66,8 +74,14 @@ class _Wait:
         over = settled(
             counts, hold_limit_s=self.hold_limit_s, unknown_s=unknown_s, unknown_limit_s=self.unknown_limit_s
         )
-        if over and not self.done.done():
+        if (over or self._new_holds(counts)) and not self.done.done():
             self.done.set_result(counts)
+
+    def _new_holds(self, counts: ClusterCounts) -> bool:
+        """Say whether there are more held jobs than the waiter knows, one of them held for its pause."""
+        if self.hold_pause_s is None:
+            return False
+        return counts.held > self.holds_known and counts.held_longest_s >= self.hold_pause_s
 
 
 @dataclass(slots=True, eq=False)
@@ -89,15 +103,32 @@ class ScheddWatcher:
     failures: int = field(default=0, init=False)
     """Polls in a row without an answer."""
     polls: int = field(default=0, init=False)
+    brisk_polls: int = field(default=0, init=False)
+    """Polls in a row that showed a failing node."""
+    _unlisted_since: float | None = field(default=None, init=False)
+    """Since when the collector has listed no such schedd, epoch seconds."""
+    _warn_at: float = field(default=0.0, init=False)
     _waits: list[_Wait] = field(default_factory=list, init=False)
     _loop: asyncio.Task[None] | None = field(default=None, init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def wait_for(
-        self, cluster: int, jobs: int, *, hold_limit_s: float, unknown_limit_s: float
+        self,
+        cluster: int,
+        jobs: int,
+        *,
+        hold_limit_s: float,
+        unknown_limit_s: float,
+        hold_pause_s: float | None = None,
+        holds_known: int = 0,
     ) -> ClusterCounts:
-        """Return the cluster's counts once `settled`; `jobs` were submitted. Cancelling unsubscribes."""
-        wait = _Wait(cluster, jobs, hold_limit_s, unknown_limit_s, asyncio.get_running_loop().create_future())
+        """Return the cluster's counts once `settled`; `jobs` were submitted. Cancelling unsubscribes.
+
+        With `hold_pause_s` also as soon as more than `holds_known` jobs are held and the one held longest has
+        been so for `hold_pause_s` seconds: the caller acts on them and waits again.
+        """
+        done: asyncio.Future[ClusterCounts] = asyncio.get_running_loop().create_future()
+        wait = _Wait(cluster, jobs, hold_limit_s, unknown_limit_s, done, hold_pause_s, holds_known)
         self._waits.append(wait)
         self._wake.set()
         if self._loop is None or self._loop.done():
@@ -143,8 +174,13 @@ class ScheddWatcher:
                 self._wake.clear()
         elif not open_waits:
             await asyncio.sleep(0)  # lets the resolved waits unsubscribe
-        elif await self._woken(self.interval_s):
+        elif await self._woken(self._interval()):
             await asyncio.sleep(min(GATHER_S, self.interval_s))
+
+    def _interval(self) -> float:
+        """Return the time to the next poll: short for a while where a node may be eating jobs."""
+        brisk = 0 < self.brisk_polls <= MOST_BRISK_POLLS
+        return min(self.interval_s, BRISK_S) if brisk else self.interval_s
 
     async def _woken(self, seconds: float) -> bool:
         """Wait for at most `seconds`; say whether a wait began or ended."""
@@ -164,11 +200,13 @@ class ScheddWatcher:
         try:
             counts = await asyncio.to_thread(self.pool.counts, self.schedd, clusters, now=self.clock())
         except PoolError as error:
-            self._unanswered(error)
+            await self._unanswered(error)
             return
         if self.failures:
             log.info("%s: answers again after %d polls without an answer", self.schedd, self.failures)
-        self.failures = 0
+        self.failures, self._unlisted_since = 0, None
+        failing = any(count.suspects or count.failing_nodes for count in counts.values())
+        self.brisk_polls = self.brisk_polls + 1 if failing else 0
         at = self.clock()
         if self.on_poll is not None:
             try:
@@ -179,13 +217,36 @@ class ScheddWatcher:
             if wait.cluster in counts:
                 wait.see(counts[wait.cluster], at)
 
-    def _unanswered(self, error: PoolError) -> None:
+    async def _unanswered(self, error: PoolError) -> None:
         """Note that a poll had no answer, once a change; the time of unknown jobs begins anew."""
         self.failures += 1
         if self.failures == 1:
             log.warning("%s: no answer; %d waits go on. %s", self.schedd, len(self._waits), error)
         for wait in self._waits:
             wait.unknown_since = None
+        if isinstance(error, ScheddUnlisted):
+            self._warn_of_unlisted()
+        if self.failures % FAILURES_TO_CLOSE == 0:
+            await asyncio.to_thread(self._close)
+
+    def _warn_of_unlisted(self) -> None:
+        """Tell people, now and then, of waits for a schedd that the collector has not listed for long."""
+        now = self.clock()
+        if self._unlisted_since is None:
+            self._unlisted_since, self._warn_at = now, now
+        absent_s = now - self._unlisted_since
+        late = sorted({wait.cluster for wait in self._waits if absent_s >= wait.unknown_limit_s})
+        if not late or now < self._warn_at:
+            return
+        self._warn_at = now + WARN_EVERY_S
+        log.warning(
+            "%s: the collector has listed no schedd of this name for %.0f s, and clusters %s are waited for. "
+            "If it is down, bring it up: the waits go on by themselves. If it is gone for good, or never "
+            "was, mark the wait tasks failed and recover their subruns. See `condor_status -schedd`.",
+            self.schedd,
+            absent_s,
+            ", ".join(map(str, late[:20])) + (" …" if len(late) > 20 else ""),
+        )
 
 
 _watchers: dict[tuple[str, str], tuple[asyncio.AbstractEventLoop, ScheddWatcher]] = {}

@@ -10,6 +10,7 @@ import pytest
 
 from embedded.pool import PersonalPool
 from embedded.pool_config import PoolSettings
+from include.batch.pool_process import CONDOR, PoolProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,3 +36,10 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PersonalPool]:
             yield started
     finally:
         started.stop()
+
+
+@pytest.fixture
+def condor(pool: PersonalPool) -> Iterator[PoolProcess]:  # CONDOR_CONFIG names it
+    """The session's pool through the helper process."""
+    with PoolProcess(CONDOR, timeout_s=60) as process:
+        yield process

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,64 +23,17 @@ from include.batch.submission import SubmitLimits, submit_once
 from include.batch.watcher import ScheddWatcher
 from include.bookkeeping.records import Submission, Unit
 from include.campaign.states import JobStatus, SubmissionState
-from include.errors import LedgerError, ScheddUnreachable, SubmissionAmbiguous, SubmissionRefused
+from include.errors import (
+    LedgerError,
+    ScheddUnlisted,
+    ScheddUnreachable,
+    SubmissionAmbiguous,
+    SubmissionRefused,
+)
+from tests.integration.condor_jobs import AP1, act, ended, new_tag, submit, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from include.batch.pool import JobAd
-
-AP1 = "ap1.pool"
-_tags = iter(range(1_000_000))
-
-
-@pytest.fixture
-def condor(pool: PersonalPool) -> Iterator[PoolProcess]:
-    """The session's pool through the helper process."""
-    with PoolProcess(CONDOR, timeout_s=60) as process:
-        yield process
-
-
-def new_tag() -> str:
-    return f"demo.Z/t{next(_tags)}/{os.getpid()}/gen/recovery-0"
-
-
-def submit(tag: str, script: str, *, jobs: int = 1, **attributes: str) -> int:
-    """Submit shell jobs straight to the schedd, and return the cluster."""
-    import htcondor2
-
-    description = {
-        "executable": "/bin/sh",
-        "arguments": f'''"-c '{script.replace("'", "''")}' $(Process)"''',
-        "transfer_executable": "false",
-        "request_memory": "10",
-        "request_disk": "1000",
-        "My.ProdsysTag": f'"{tag}"',
-        **attributes,
-    }
-    return int(htcondor2.Schedd().submit(htcondor2.Submit(description), count=jobs).cluster())
-
-
-def act(action: str, constraint: str) -> None:
-    """Hold, release or remove jobs as their owner would."""
-    import htcondor2
-
-    htcondor2.Schedd().act(getattr(htcondor2.JobAction, action), constraint, ("test", 7))
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Poll until the condition gives something true, and return it."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "the condition did not come true in time"
-        time.sleep(0.1)
-    return value
-
-
-def ended(condor: PoolProcess, cluster: int, jobs: int) -> list[JobAd]:
-    """Return the ads once every job has ended."""
-    until(lambda: condor.counts(AP1, {cluster: jobs}, now=time.time())[cluster].ended == jobs)
-    return condor.ads(AP1, [cluster])
+    from collections.abc import Iterator
 
 
 def test_exit_codes_and_signals(condor: PoolProcess) -> None:
@@ -185,6 +139,29 @@ def test_waits_end_for_completed_held_removed_and_unknown(condor: PoolProcess) -
     assert three.removed == 1
     assert four.unknown == 1
     condor.remove(AP1, [held], reason="the test is over")
+
+
+def test_excluded_nodes_get_no_job_of_a_submission(
+    condor: PoolProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBSUB_STANDIN_DIR", str(tmp_path / "submissions"))
+    (tmp_path / "job.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "job.sh").chmod(0o755)
+
+    def send(**changes: Any) -> int:
+        tag = new_tag()
+        intent = _intent(tag, tmp_path / tag.replace("/", "_"))
+        request = _request(tag, tmp_path / "job.sh", **changes)
+        return _once(condor, FakeLedger(intent), request, intent).clusters[0][1]
+
+    options = ("-c", "TARGET.Cpus > 0 || false", "--append_condor_requirements=TARGET.Machine isnt undefined")
+    kept = send(jobs=3, excluded_machines=("wn1.pool", "WN2.pool"), options=options)
+    nowhere = send(excluded_sites=("Embedded",))
+    assert {ad.machine for ad in ended(condor, kept, 3)} == {"wn3.pool"}
+    assert condor.counts(AP1, {nowhere: 2}, now=time.time())[nowhere].idle == 2
+    # The list is replaced while they wait, and they run.
+    assert condor.exclude(AP1, [nowhere], machines=["wn3.pool"], sites=[]) == 2
+    assert "wn3.pool" not in {ad.machine for ad in ended(condor, nowhere, 2)}
 
 
 def _request(tag: str, executable: Path, **changes: Any) -> SubmitRequest:
@@ -346,13 +323,29 @@ def test_a_silent_schedd_is_an_error_and_never_an_empty_answer(
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
         assert until(lambda: condor.find_tag("t") == ())
-        with pytest.raises(ScheddUnreachable, match=r"lists no schedd ap3\.pool"):
+        with pytest.raises(ScheddUnlisted, match=r"lists no schedd ap3\.pool"):
             condor.counts("ap3.pool", {1: 1}, now=0)
     two_schedds.stop()
     with PoolProcess(CONDOR, timeout_s=30) as condor:
         for call in (condor.schedds, lambda: condor.find_tag("t"), lambda: condor.counts(AP1, {1: 1}, now=0)):
             with pytest.raises(ScheddUnreachable, match=r"the collector 127\.0\.0\.1"):
                 call()
+
+
+def test_a_wait_goes_on_after_the_pool_moved_to_another_port(two_schedds: PersonalPool) -> None:
+    async def scenario() -> Any:
+        with PoolProcess(CONDOR, timeout_s=30) as condor:
+            assert condor.schedds() == ("ap1.pool", "ap2.pool")
+            before = two_schedds.status().port
+            assert before is not None
+            two_schedds.stop()
+            with socket.create_server(("127.0.0.1", before)):
+                two_schedds.start()
+            assert two_schedds.status().port != before
+            watcher = ScheddWatcher(AP1, condor, 0.2, close=condor.close)
+            return await _wait(watcher, 999_999_999, 1, unknown_limit_s=0)
+
+    assert asyncio.run(scenario()).unknown == 1
 
 
 def test_a_required_schedd_must_be_listed(pool: PersonalPool) -> None:

@@ -123,3 +123,8 @@ def world(tmp_path: Path) -> World:
         submitted_at=None,
     )
     return World(tmp_path, FakePool(str(tmp_path / "pool.json"), (AP1, "ap2@fake")), FakeLedger(row), clock)
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> FakePool:
+    return FakePool(str(tmp_path / "pool.json"))

@@ -81,4 +81,39 @@ def test_one_ad_a_job_and_a_roll_back_is_said(caplog: pytest.LogCaptureFixture) 
         (1, 20, JobStatus.COMPLETED),
         (2, None, JobStatus.RUNNING),
     ]
+    assert [ad.rows for ad in ads] == [1, 2, 2]
     assert "7.1@ap1, 7.2@ap1" in caplog.text
+
+
+def test_what_a_restarted_job_says() -> None:
+    ad = {
+        "NumJobReconnects": 1,
+        "NumHolds": 2,
+        "NumVacates": 3,
+        "RequestMemory": 2048,
+        "UserLog": "/x/job.log",
+        "LastRemoteHost": "slot1_3@glidein_1@wn7.site",
+    }
+    record = job_ad("ap1", BASE | ad)
+    assert (record.reconnects, record.holds, record.evictions, record.rows) == (1, 2, 3, 1)
+    assert (record.requested_memory_mb, record.event_log) == (2048, "/x/job.log")
+    assert (record.host, record.machine) == ("slot1_3@glidein_1@wn7.site", "wn7.site")
+    assert job_ad("ap1", BASE).machine is None
+
+
+@pytest.mark.parametrize(
+    ("queued", "asked_at", "rows", "status"),
+    [
+        ({"JobStatus": 2}, 98, 1, JobStatus.COMPLETED),
+        ({"JobStatus": 2}, 104, 1, JobStatus.COMPLETED),
+        ({"JobStatus": 2}, 200, 2, JobStatus.RUNNING),
+        ({"JobStatus": 4, "CompletionDate": 100}, 200, 1, JobStatus.COMPLETED),
+        ({"JobStatus": 4, "CompletionDate": 150}, 200, 2, JobStatus.COMPLETED),
+    ],
+)
+def test_a_job_that_leaves_between_the_two_questions_has_one_row(
+    queued: dict[str, Any], asked_at: float, rows: int, status: JobStatus
+) -> None:
+    history = [job_ad("ap1", BASE | {"CompletionDate": 100})]
+    [ad] = one_a_job([job_ad("ap1", BASE | queued)], history, asked_at=asked_at)
+    assert (ad.rows, ad.status) == (rows, status)

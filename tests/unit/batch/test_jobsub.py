@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from include.batch.jobsub import JobsubSubmitter, judge, parse_clusters
 from include.batch.pool import ClusterId, SubmitRequest
+from include.batch.requirements import REQUEUE_LINES, REQUIREMENT
 from include.campaign.jobsub_options import changed_by_jobsub
 from include.errors import MissingTool, SubmissionAmbiguous, SubmissionRefused
 
@@ -64,10 +65,25 @@ def test_command_line() -> None:
     assert command == [
         *("jobsub_submit", "-G", "demo", "--role", "Production", "-N", "8", "--memory", "500MB"),
         *("--disk", "1048576KB", "--cpu", "2", "--expected-lifetime", "1800s"),
-        *("--lines", f'+ProdsysTag="{REQUEST.tag}"', "-e", "GREETING=hello big world"),
+        *("--lines", f'+ProdsysTag="{REQUEST.tag}"'),
+        *(word for line in REQUEUE_LINES for word in ("--lines", line)),
+        *("-e", "GREETING=hello big world"),
         *("-f", "dropbox:///data/it's here/job.json", "-f", 'dropbox:///data/a "b"/gen.py'),
-        *("--onsite", "-c", '(TARGET.has_avx == "yes")'),
+        *("--append_condor_requirements", f'((TARGET.has_avx == "yes")) && {REQUIREMENT}', "--onsite"),
         *("file:///opt/prod sys/worker/prodsys_job.py", "run", "job.json"),
+    ]
+    assert [changed_by_jobsub(word) for word in command] == command
+
+
+def test_excluded_nodes_and_sites() -> None:
+    request = replace(REQUEST, excluded_machines=("wn2.x", "wn1.x"), excluded_sites=("US_BNL",))
+    command = JobsubSubmitter().command(request)
+    lines = [command[place + 1] for place, word in enumerate(command) if word == "--lines"]
+    assert lines == [
+        f'+ProdsysTag="{REQUEST.tag}"',
+        *REQUEUE_LINES,
+        '+ProdsysExcludedHosts="wn1.x,wn2.x"',
+        '+ProdsysExcludedSites="US_BNL"',
     ]
     assert [changed_by_jobsub(word) for word in command] == command
 
@@ -96,6 +112,9 @@ def test_command_line() -> None:
         ({"options": ("--no-submit",)}, "--no-submit"),
         ({"options": ("--mem=1MB",)}, "--memory"),
         ({"options": ("-l", '+ProdsysTag="x"')}, "Prodsys"),
+        ({"options": ("-c",)}, "requirements expression"),
+        ({"excluded_machines": ("wn1.pool", 'wn"2')}, 'wn"2'),
+        ({"excluded_sites": ("a,b",)}, "a,b"),
         ({"jobs": 0}, "jobs"),
     ],
 )

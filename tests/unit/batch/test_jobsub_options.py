@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from include.campaign.jobsub_options import REFUSED, changed_by_jobsub, check_jobsub_options
-from include.campaign.spec import JobsubOptions
+from include.campaign.spec_types import JobsubOptions
 
 FINE = [
     (),

@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 
 from include.batch.jobsub import JobsubSubmitter
-from include.batch.package import build_job, request_preview
-from include.bookkeeping.records import Unit
-from include.campaign.plan import CampaignPlan, InputPlan, MergePlan, OutputPlan, ResourcesPlan, StagePlan
+from include.batch.package import Beside, build_job, request_preview
+from include.bookkeeping.records import RequestChanges, Unit
+from include.campaign.plan import (
+    CampaignPlan,
+    InputPlan,
+    MergePlan,
+    NodePlan,
+    OutputPlan,
+    ResourcesPlan,
+    StagePlan,
+)
 from include.errors import SpecError, SubmissionRefused
 
 TAG = "demo.z/t1/001000/gen/recovery-0"
@@ -85,12 +93,14 @@ def test_job_file_follows_the_contract(tmp_path: Path) -> None:
     job = json.loads(Path(request.files[0]).read_text())
     assert set(job) == {
         *("version", "tag", "experiment", "campaign", "stage", "run", "script", "arguments", "environment"),
-        *("events", "units", "outputs", "outstage", "logs", "merge"),
+        *("events", "units", "outputs", "outstage", "logs", "merge", "node"),
     }
     assert job["script"] == "gen.py"
     assert job["arguments"] == ["--seed", "{seed}", 'a "b" c\\d']
     assert job["environment"] == {"TEXT": 'any "value"; $HOME\n'}
-    assert job["units"][2] == {"first_subrun": 7, "last_subrun": 7, "inputs": {"signal": ["/in/2.root"]}}
+    inputs = {"signal": ["/in/2.root"]}
+    assert job["units"][2] == {"first_subrun": 7, "last_subrun": 7, "inputs": inputs, "sums": {}}
+    assert job["node"] is None
     assert job["outputs"] == [
         {"name": "default", "file_name": "o.{subrun:08d}.root", "tree": "events", "events": 100}
     ]
@@ -101,6 +111,29 @@ def test_job_file_follows_the_contract(tmp_path: Path) -> None:
     assert request.jobs == 3
     assert Path(request.executable).name == "prodsys_job.py"
     assert request.files[1:] == ("/specs/it's a demo/gen.py", "/specs/table.txt")
+
+
+def test_a_recovery_s_changes_and_what_is_known_of_inputs_are_sent(tmp_path: Path) -> None:
+    beside = Beside(
+        changes=RequestChanges(memory_mb=1234, machines=("wn1.x",)),
+        sums={"/in/2.root": (10, "0a0b0c0d"), "/elsewhere": (1, "00000001")},
+        excluded_machines=("wn1.x",),
+    )
+    node = NodePlan(cvmfs=(("demo.example.org", 7),), scratch_mb=500, guard_s=60)
+    request = build_job(
+        plan(),
+        replace(stage(), node=node),
+        slice_run=1000,
+        units=UNITS,
+        tag=TAG,
+        work_dir=tmp_path,
+        beside=beside,
+    )
+    job = json.loads(Path(request.files[0]).read_text())
+    assert job["units"][2]["sums"] == {"/in/2.root": [10, "0a0b0c0d"]}
+    assert job["node"] == {"cvmfs": {"demo.example.org": 7}, "scratch_mb": 500, "guard_s": 60}
+    assert (request.memory_mb, request.disk_kb) == (1234, stage().resources.disk_kb)
+    assert request.excluded_machines == ("wn1.x",)
 
 
 def test_sent_job_file_is_never_changed(tmp_path: Path) -> None:

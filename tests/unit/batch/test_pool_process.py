@@ -35,6 +35,15 @@ def test_every_method_answers_as_the_pool_itself(tmp_path: Path) -> None:
         assert pool.find_tag("other") == ()
         assert pool.counts(AP1, {cluster: 3}, now=1.0) == fake.counts(AP1, {cluster: 3}, now=1.0)
         assert pool.ads(AP1, [cluster]) == fake.ads(AP1, [cluster])
+        fake.set_status(AP1, cluster, JobStatus.HELD, processes=[1, 2])
+        assert pool.exclude(AP1, [cluster], machines=["b", "a"], sites=("S",)) == 3
+        assert pool.exclude(AP1, [cluster], machines={"a", "b"}, sites=["S"]) == 0
+        assert pool.release_jobs(AP1, {(cluster, 1), (cluster, 0)}, reason="r", memory_mb=700) == 1
+        assert pool.remove_jobs(AP1, [(cluster, 2), (99, 0)], reason="r") == 1
+        ads = pool.ads(AP1, [cluster])
+        assert [ad.requested_memory_mb for ad in ads] == [None, 700, None]
+        assert [int(ad.status) for ad in ads] == [1, 1, 3]
+        assert fake.excluded(AP1, cluster)[0] == (("a", "b"), ("S",))
         pool.remove(AP1, [cluster], reason="test")
     assert fake.counts(AP1, {cluster: 3}, now=1.0)[cluster].removed == 3
 

@@ -14,35 +14,11 @@ from include.batch.fake import FACTORY, FakePool
 from include.batch.pool import ClusterCounts
 from include.batch.watcher import ScheddWatcher, backoff_s, settled, watcher_for
 from include.campaign.states import JobStatus
+from tests.unit.batch.watching import AP1, DONE, polls, until, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
-
-AP1 = "ap1@fake"
-DONE = JobStatus.COMPLETED
-
-
-@pytest.fixture
-def fake(tmp_path: Path) -> FakePool:
-    return FakePool(str(tmp_path / "pool.json"))
-
-
-def watch(fake: FakePool, **more: object) -> ScheddWatcher:
-    return ScheddWatcher(AP1, fake, 0.02, **more)  # type: ignore[arg-type]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Return once the condition holds."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110  # the watcher tells nobody but its waits
-            await asyncio.sleep(0.005)
-
-
-async def polls(watcher: ScheddWatcher, more: int) -> None:
-    """Return once `more` polls have been made."""
-    target = watcher.polls + more
-    await until(lambda: watcher.polls >= target)
 
 
 @pytest.mark.parametrize(
