@@ -7,7 +7,7 @@ import typer
 from embedded import cli as pool_commands
 from embedded import commands as deployment
 from include.bookkeeping import commands as ledger_commands
-from include.commands import specs, status
+from include.commands import check, nodes, specs, status, triage
 
 app = typer.Typer(
     name="prodsys",
@@ -18,6 +18,9 @@ app = typer.Typer(
 )
 specs.register(app)
 status.register(app)
+triage.register(app)
+check.register(app)
 deployment.register(app)
 app.add_typer(pool_commands.app, name="pool")
 app.add_typer(ledger_commands.app, name="ledger")
+app.add_typer(nodes.app, name="nodes")

@@ -63,6 +63,10 @@ class Case:
         """How many subruns the unit covers."""
         return self.unit.last_subrun - self.unit.first_subrun + 1
 
+    def settings(self, check: str) -> dict[str, float | str]:
+        """Return how the spec tunes a check; empty where it does not."""
+        return dict(dict(self.stage.check_settings).get(check, ()))
+
     def files(self) -> tuple[tuple[OutputPlan, ReportedOutput], ...]:
         """Return each planned output with what the execution says of it, in the plan's order."""
         if self.report is None:

@@ -5,25 +5,28 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
-from include.bookkeeping.records import VerdictRecord
+from include.bookkeeping.records import UnitState, VerdictRecord
 from include.campaign.states import Outcome, SubrunState
 from include.checks.case import VISIBLE_AFTER_S, Case
+from include.checks.documents import judge_job
 from include.checks.evidence import gather
 from include.checks.outputs import OUTPUTS
 from include.checks.recording import execution_records, job_records, output_records
 from include.checks.registry import checks_of
 from include.checks.settled import Settled
+from include.checks.usage import USAGE, judge_usage
 from include.checks.verdict import Verdict
 from include.errors import LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from include.batch.pool import JobAd
     from include.bookkeeping.records import ExecutionRecord, JobRecord, OutputRecord, Submission
-    from include.campaign.plan import CampaignPlan, StagePlan
+    from include.campaign.plan import CampaignPlan, StagePlan, UserCheckPlan
     from include.checks.evidence import AreaEvidence, Evidence, Gathered
     from include.checks.registry import Check
     from include.checks.reports import Report
@@ -82,6 +85,11 @@ class Judgement:
     notes: tuple[str, ...]
     """One sentence on each thing found that fits no unit."""
 
+    @property
+    def states(self) -> tuple[UnitState, ...]:
+        """How each unit stands, for the ledger."""
+        return tuple(UnitState(process=unit.process, state=unit.state, held=unit.held) for unit in self.units)
+
 
 def judge(  # noqa: PLR0913  each is evidence of another origin
     plan: CampaignPlan,
@@ -104,12 +112,17 @@ def judge(  # noqa: PLR0913  each is evidence of another origin
     """
     gathered = gather(submission, ads=ads, area=area, known=known)
     judging = _Judging(
+        plan=plan,
         stage=stage,
-        checks=checks_of(stage),
+        tag=submission.tag,
+        checks=tuple(check for check in checks_of(stage) if check.judge is not None),
+        own=tuple(check for check in stage.user_checks if check.scope == "job"),
         settled=Settled(accepted, stage=stage, run=submission.run),
         blank=_blank_case(stage, submission, gathered, area, sources, now=now),
     )
     units = judging.all(gathered.processes, workers=workers)
+    if USAGE in stage.checks:
+        units = _with_usage(units, gathered, judging.blank)
     duplicates = {key for unit in units for key in unit.duplicates}
     return Judgement(
         tag=submission.tag,
@@ -129,6 +142,24 @@ def judge(  # noqa: PLR0913  each is evidence of another origin
         units=units,
         all_ended=gathered.all_ended,
         notes=_notes(gathered, plan),
+    )
+
+
+def _with_usage(
+    units: tuple[UnitJudgement, ...], gathered: Gathered, blank: Case
+) -> tuple[UnitJudgement, ...]:
+    """Return the units, those of accepted jobs that took unusually much or little with a note."""
+    good = [place for place, unit in enumerate(units) if unit.state is SubrunState.ACCEPTED]
+    ads = [gathered.processes[place].ad for place in good]
+    found = judge_usage(
+        [ad.wall_s if ad is not None else None for ad in ads],
+        [ad.memory_mb if ad is not None else None for ad in ads],
+        blank.settings(USAGE),
+    )
+    noted = {good[place]: verdict for place, verdict in found.items()}
+    return tuple(
+        replace(unit, verdicts=(*unit.verdicts, noted[place])) if place in noted else unit
+        for place, unit in enumerate(units)
     )
 
 
@@ -201,14 +232,19 @@ class _Trial:
 class _Judging:
     """What it takes to judge one unit after the other."""
 
+    plan: CampaignPlan
     stage: StagePlan
+    tag: str
     checks: tuple[Check, ...]
+    own: tuple[UserCheckPlan, ...]
+    """The experiment's own checks of scope job."""
     settled: Settled
     blank: Case
 
     def all(self, processes: Sequence[Evidence], *, workers: int) -> tuple[UnitJudgement, ...]:
         """Judge all units; threads help because most of the time goes into waiting for the storage."""
-        batches = [processes[start : start + _BATCH] for start in range(0, len(processes), _BATCH)]
+        size = 1 if self.own else _BATCH
+        batches = [processes[start : start + size] for start in range(0, len(processes), size)]
         with ThreadPoolExecutor(max_workers=workers) as pool:
             judged = pool.map(lambda batch: [self.one(evidence) for evidence in batch], batches)
             return tuple(unit for batch in judged for unit in batch)
@@ -250,11 +286,19 @@ class _Judging:
     def _run(self, case: Case) -> tuple[Verdict, ...]:
         """Run the checks; what comes after the first that does not pass would tell nothing new."""
         verdicts: list[Verdict] = []
-        for check in self.checks:
-            verdicts.append(check.judge(case))
+        for judge_one in self._steps(case):
+            verdicts.append(judge_one(case))
             if verdicts[-1].outcome is not Outcome.PASSED:
                 break
         return tuple(verdicts)
+
+    def _steps(self, case: Case) -> Iterator[Callable[[Case], Verdict]]:
+        """Yield the checks, the experiment's own last: those are asked about outputs that are good so far."""
+        for check in self.checks:
+            if check.judge is not None:
+                yield check.judge
+        if case.report is not None:
+            yield from (partial(judge_job, self.plan, check, tag=self.tag) for check in self.own)
 
     def _not_good(self, case: Case, trials: Sequence[_Trial]) -> UnitJudgement:
         """Judge a unit of which no execution is good."""

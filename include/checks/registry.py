@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
-from include.checks.integrity import CHECKSUM, ROOT, judge_checksum, judge_root
+from include.checks.integrity import CHECKSUM, HDF5, ROOT, judge_checksum, judge_hdf5, judge_root
+from include.checks.logs import MANIFEST, STATUS, judge_manifest, judge_status
 from include.checks.outputs import OUTPUTS, SIZE, judge_outputs, judge_size
 from include.checks.reported import NAME as EXIT
 from include.checks.reported import judge_exit
+from include.checks.usage import USAGE, judge_usage
 from include.errors import ProdsysError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from include.campaign.plan import StagePlan
     from include.checks.case import Case
@@ -30,7 +32,7 @@ class Cost(IntEnum):
     OPEN = 2
     """Parts of a file are read."""
     READ = 3
-    """Every byte of a file is read."""
+    """Every byte of a file, or of a log, is read."""
 
 
 class Family(StrEnum):
@@ -51,14 +53,16 @@ class Check:
     name: str
     family: Family
     cost: Cost
-    judge: Callable[[Case], Verdict]
+    judge: Callable[[Case], Verdict] | None = None
+    """None: it looks at all jobs of a submission at once, by `judge_all`."""
+    judge_all: Callable[..., Mapping[int, Verdict]] | None = None
     always: bool = False
     """Whether it runs even where the spec switches it off."""
 
     @property
     def summary(self) -> str:
         """The sentence that is true of what passes."""
-        return (self.judge.__doc__ or "").partition("\n")[0]
+        return ((self.judge or self.judge_all).__doc__ or "").partition("\n")[0]
 
 
 CHECKS: tuple[Check, ...] = (
@@ -74,6 +78,10 @@ CHECKS: tuple[Check, ...] = (
     Check(name=SIZE, family=Family.INTEGRITY, cost=Cost.LOOK, judge=judge_size),
     Check(name=CHECKSUM, family=Family.INTEGRITY, cost=Cost.READ, judge=judge_checksum),
     Check(name=ROOT, family=Family.INTEGRITY, cost=Cost.OPEN, judge=judge_root),
+    Check(name=HDF5, family=Family.INTEGRITY, cost=Cost.OPEN, judge=judge_hdf5),
+    Check(name=MANIFEST, family=Family.INTEGRITY, cost=Cost.READ, judge=judge_manifest),
+    Check(name=STATUS, family=Family.REPORTED, cost=Cost.READ, judge=judge_status),
+    Check(name=USAGE, family=Family.POST_HOC, cost=Cost.FREE, judge_all=judge_usage),
 )
 
 

@@ -25,9 +25,11 @@ WRAPPER_CODES = {
     82: "the script went well but an output is missing",
     83: "outstage failed",
     84: "job.json is wrong or the process number has no unit",
+    85: "the node is not fit for it",
 }
 """Source: docs/job-contract.md."""
 _STEPS = {
+    "node": "the node is not fit for it",
     "inputs": "inputs could not be read",
     "outputs": "the script went well but an output is missing",
     "outstage": "outstage failed",
@@ -46,7 +48,9 @@ def judge_exit(case: Case) -> Verdict:
         reason += f" (the {_teller(case, ad)} says {held_with(ad)})"
     elif ad is not None and ad.status is JobStatus.COMPLETED and ad.exit_code == 0:
         reason += f" (but the {_teller(case, ad)} says exit code 0)"
-    return failed(NAME, reason, last_line(case.report.log))
+    # What prodsys_job itself found is in its report; the script's log tells the rest.
+    own = case.report.failed_at in _STEPS and case.report.error
+    return failed(NAME, reason, f"{case.report.file}: {own:.300}" if own else last_line(case.report.log))
 
 
 def _script(case: Case) -> str:

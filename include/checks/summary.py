@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from include.campaign.states import JobStatus, SubrunState
+from include.checks.usage import USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,10 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (r"not there yet|on the outstage yet|anything yet", "wait, then clear check: storage may lag"),
     (r"the area is not there|^file cannot be read", "see that the storage is mounted, then clear check"),
+    (
+        r"node is not fit|exit code 85 ",
+        "the node lacks what the stage's `node:` asks for: a recovery makes it elsewhere",
+    ),
     (
         r"held with code 34/102|exit code (4|68|137) |signal 9 ",
         "it ran out of memory: raise `memory:` of the stage",
@@ -227,9 +232,7 @@ def _notes(judgement: Judgement) -> list[str]:
     again = [unit for unit in judgement.units if unit.state is SubrunState.ACCEPTED and _remark(unit)]
     lines = [f"note: {_remark(unit)}" for unit in again[:NOTES_SHOWN]]
     if len(again) > NOTES_SHOWN:
-        lines.append(
-            f"note: {len(again) - NOTES_SHOWN} more accepted jobs have conflicting evidence, see the ledger"
-        )
+        lines.append(f"note: {len(again) - NOTES_SHOWN} more accepted jobs have odd evidence, see the ledger")
     lines += [f"note: {note}" for note in judgement.notes[:NOTES_SHOWN]]
     if len(judgement.notes) > NOTES_SHOWN:
         lines.append(f"note: and {len(judgement.notes) - NOTES_SHOWN} more of the kind")
@@ -237,7 +240,5 @@ def _notes(judgement: Judgement) -> list[str]:
 
 
 def _remark(unit: UnitJudgement) -> str:
-    """Return the conflict in the evidence of an accepted unit; empty where there is none."""
-    return next(
-        (verdict.reason for verdict in unit.verdicts if verdict.check == "exit" and verdict.reason), ""
-    )
+    """Return what is odd about an accepted unit: a conflict in its evidence, or what it took; else empty."""
+    return next((item.reason for item in unit.verdicts if item.check in ("exit", USAGE) and item.reason), "")

@@ -1,0 +1,142 @@
+"""`prodsys triage`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from include.bookkeeping.ledger import Ledger
+from include.bookkeeping.records import DiagnosisRecord
+from include.campaign.states import JobStatus, Outcome, Remedy
+from include.cli import app
+from tests import ledger_records as records
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RULE = """\
+rules:
+  strange:
+    category: code
+    rank: root
+    when: {log: 'strange thing'}
+    cause: 'a strange thing happened'
+    advice: 'read about strange things'
+    remedy: none
+    examples: [{exit: 3, log: a strange thing, cause: a strange thing happened}]
+"""
+
+
+def diagnosis(process: int, **changes: object) -> DiagnosisRecord:
+    """Return a diagnosis of one process."""
+    values: dict[str, object] = {
+        "process": process, "first_subrun": process, "last_subrun": process, "category": "unclassified",
+        "rule": "", "cause": "no rule fits: it exited with 3", "evidence": "job.log:1: strange thing 9",
+        "advice": "read the log", "remedy": Remedy.SAME, "job_id": f"7.{process}@ap1", "host": "wn1",
+        "site": None, "exit_code": 3, "exit_signal": None, "at": records.NOW,
+        "signature": "strange thing <n>",
+    }  # fmt: skip
+    return DiagnosisRecord(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A ledger with three failures: one strange with its log, one strange without, one held for memory."""
+    place = f"sqlite:///{tmp_path}/ledger.db"
+    log = tmp_path / "0.log"
+    log.write_text("begin\na strange thing\n")
+    with Ledger(place) as ledger:
+        ledger.upgrade()
+        ledger.reserve(
+            records.campaign_plan(), tranche=records.TRANCHE, dag_run_id="r", slices=1, now=records.NOW
+        )
+        tag = records.intend(ledger, "gen")
+        jobs = [records.job(0, exit_code=3), records.job(1, exit_code=3)]
+        held = records.job(
+            2, status=JobStatus.HELD, exit_code=None, hold_code=34, hold_subcode=102, reason="too much memory"
+        )
+        ledger.record_jobs(tag, [*jobs, held])
+        ledger.record_executions(tag, [records.execution(0, exit_code=3, error="x", log=str(log))])
+        verdicts = [records.verdict(n, Outcome.FAILED) for n in range(3)]
+        ledger.settle(tag, verdicts=verdicts, accept=[], reject=[], now=records.NOW)
+        memory = {"category": "memory", "rule": "held-memory", "remedy": Remedy.MORE_MEMORY, "cause": "held"}
+        ledger.record_diagnoses(tag, [diagnosis(0), diagnosis(1), diagnosis(2, **memory)], now=records.NOW)
+    return place
+
+
+def prodsys(*arguments: str, ledger: str | None = None) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(app, ["triage", *arguments], env={"PRODSYS_LEDGER": ledger})
+
+
+def test_groups_of_the_ledger(url: str) -> None:
+    result = prodsys("demo/z", ledger=url)
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0] == "triage: 3 failed jobs, 3 subruns, 2 causes"
+    assert lines[1].startswith("1. gen: 2 subruns: no rule fits")
+    assert "    2 x strange thing <n>" in lines
+
+
+def test_groups_as_json(url: str) -> None:
+    found = json.loads(prodsys("--json", "--stage", "gen", ledger=url).stdout)
+    assert [one["jobs"] for one in found["groups"]] == [2, 1]
+    assert found["candidates"] == [{"signature": "strange thing <n>", "jobs": 2}]
+    assert found["cells"][0]["jobs"] == 2
+    assert json.loads(prodsys("--json", "--run", "7", ledger=url).stdout)["groups"] == []
+
+
+def test_replay_tells_what_would_change_and_writes_nothing(url: str, tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.yaml").write_text(RULE)
+    before = (tmp_path / "ledger.db").read_bytes()
+    result = prodsys("demo.z", "--replay", "--rules", str(tmp_path / "rules"), ledger=url)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "replay: 3 past failures judged again, 2 of them without a log; 1 would be judged otherwise",
+        "1 x unclassified (same) -> code/strange (none)",
+        "    example: gen, job 7.0@ap1",
+        "    before: no rule fits: it exited with 3 (job.log:1: strange thing 9)",
+        f"    now: a strange thing happened ({tmp_path}/0.log:2: a strange thing)",
+    ]
+    assert (tmp_path / "ledger.db").read_bytes() == before
+    same = json.loads(prodsys("--replay", "--json", ledger=url).stdout)
+    assert (same["judged"], same["changes"]) == (3, [])
+
+
+def test_logs_by_hand(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_text("Traceback (most recent call last):\nMemoryError\n")
+    result = prodsys("--log", str(log), "--exit", "1")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[:2] == [
+        f"{log}: Python ran out of memory (MemoryError) [memory/python-memory]",
+        f"    evidence: {log}:2: MemoryError",
+    ]
+    (found,) = json.loads(prodsys("--log", str(log), "--json").stdout)["diagnoses"]
+    assert found["remedy"] == "more-memory"
+    assert "there is no such log" in prodsys("--log", str(tmp_path / "b")).stderr
+
+
+def test_the_rules(tmp_path: Path) -> None:
+    listed = prodsys("rules").stdout
+    assert any(line.startswith("held-memory ") for line in listed.splitlines())
+    assert "all examples of" in prodsys("rules", "--check").stdout
+    (tmp_path / "a.yaml").write_text(RULE.replace("log: a strange thing", "log: a normal thing"))
+    wrong = prodsys("rules", "--check", "--rules", str(tmp_path))
+    assert wrong.exit_code == 1
+    assert "rule strange, example 1: strange should decide" in wrong.stderr
+    (tmp_path / "a.yaml").write_text("rules: [")
+    refused = prodsys("rules", "--rules", str(tmp_path))
+    assert (refused.exit_code, "a.yaml:2" in refused.stderr) == (1, True)
+
+
+def test_wrong_usage(url: str) -> None:
+    assert "give --ledger URL" in prodsys().stderr
+    assert "did you mean 'demo.z'?" in prodsys("demo.y", ledger=url).stderr
+    assert "--since 'soon' is no time" in prodsys("--since", "soon", ledger=url).stderr
+    assert prodsys("--since", "2026-11-01", ledger=url).exit_code == 0
+    assert prodsys("--since", "2 d", "--all", ledger=url).exit_code == 0
