@@ -1,0 +1,1 @@
+"""Why jobs failed, what they have in common, and what to do."""
