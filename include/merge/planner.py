@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from include.bookkeeping.records import MergeGroup
+from include.bookkeeping.records import MergeGroup, Unit
 from include.campaign.states import OutputState
 from include.errors import LedgerError
 
@@ -94,3 +94,16 @@ def _require_usable(output: OutputRecord, *, first: int, last: int) -> None:
 
 def _span(output: OutputRecord) -> str:
     return f"run {output.run} subruns {output.first_subrun}..{output.last_subrun}"
+
+
+def merge_units(groups: Iterable[MergeGroup]) -> tuple[Unit, ...]:
+    """Return the units of a merge's submission: one a planned file."""
+    return tuple(
+        Unit(
+            process=group.process,
+            first_subrun=group.first_subrun,
+            last_subrun=group.last_subrun,
+            inputs=(("merge", group.inputs),),
+        )
+        for group in groups
+    )

@@ -1,6 +1,6 @@
 """Plan → DAG: the shape that every campaign has.
 
-reserve → slice[i]: (submit → wait → check) a stage, merges, cleanup → report
+reserve → slice[i]: (submit → wait → check → recover) a stage, merges, cleanup → report
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from include.campaign.resolve import load_plan
 from prodsys_operators.check import CheckOperator
 from prodsys_operators.cleanup import CleanupOperator
 from prodsys_operators.merge import PlanMergeOperator
+from prodsys_operators.recover import RecoverOperator
 from prodsys_operators.report import ReportOperator
 from prodsys_operators.reserve import ReserveOperator
 from prodsys_operators.settings import settings, spec_path
@@ -100,29 +101,30 @@ def campaign_doc(plan: CampaignPlan) -> str:
 def _slices(plan: CampaignPlan) -> Any:
     @task_group(group_id=SLICE_GROUP, tooltip="One pass of the stages with one run number")
     def one_slice(slice_item: Any) -> None:
-        checks: dict[str, CheckOperator] = {}
+        ends: dict[str, RecoverOperator] = {}
         for stage in plan.stages:
-            first, check = _stage(stage, slice_item)
+            first, end = _stage(stage, slice_item)
             for parent in stage.parents:
-                checks[parent] >> first
-            checks[stage.name] = check
+                ends[parent] >> first
+            ends[stage.name] = end
         cleanup = CleanupOperator(task_id="cleanup", slice_item=slice_item)
-        leaves = set(checks) - {parent for stage in plan.stages for parent in stage.parents}
+        leaves = set(ends) - {parent for stage in plan.stages for parent in stage.parents}
         for name in sorted(leaves):
-            checks[name] >> cleanup
+            ends[name] >> cleanup
 
     return one_slice
 
 
-def _stage(stage: StagePlan, slice_item: Any) -> tuple[Any, CheckOperator]:
+def _stage(stage: StagePlan, slice_item: Any) -> tuple[Any, RecoverOperator]:
     """Add one stage's tasks; return the first and the last."""
     with TaskGroup(group_id=stage.name):
         submit = SubmitOperator(task_id="submit", stage=stage.name, slice_item=slice_item)
         wait = WaitOperator(task_id="wait", submit_task_id=submit.task_id)
         check = CheckOperator(task_id="check", stage=stage.name, slice_item=slice_item)
-        submit >> wait >> check
+        recover = RecoverOperator(task_id="recover", stage=stage.name, slice_item=slice_item)
+        submit >> wait >> check >> recover
         if not stage.is_merge:
-            return submit, check
+            return submit, recover
         plan_merge = PlanMergeOperator(task_id="plan", stage=stage.name, slice_item=slice_item)
         plan_merge >> submit
-        return plan_merge, check
+        return plan_merge, recover

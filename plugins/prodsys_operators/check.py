@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.errors import ProdsysError
-from prodsys_operators.scope import Scope, SliceOperator
+from prodsys_operators.scope import Scope, SliceOperator, open_tools
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.batch.pool import JobAd
-    from include.bookkeeping.records import Submission
-    from include.checks.judge import Judgement
+    from include.recovery.standing import Standing
 
 
 class StageUnknown(ProdsysError):
@@ -23,7 +20,7 @@ class StageUnknown(ProdsysError):
 
 
 class CheckOperator(SliceOperator):
-    """Turns evidence into verdicts, and verdicts into accepted, missing and unknown subruns."""
+    """Turns evidence into verdicts and verdicts into subruns, with the causes of what failed."""
 
     ui_color = "#d8f0dd"
 
@@ -33,61 +30,50 @@ class CheckOperator(SliceOperator):
         super().__init__(**kwargs)
 
     def execute(self, context: Context) -> dict[str, int]:
-        """Return the numbers of subruns; fails below the threshold, retries while something is unknown."""
-        from include.checks.summary import summarise
-
+        """Return the numbers of subruns; retries while it is not proven how some of them stand."""
         with self.scope(context) as scope:
-            stage = scope.plan.stage(self.stage)
-            result = summarise(self.judge(scope), stage)
-        for line in result.lines:
-            self.log.info(line)
-        if not result.good:
-            reason = "; ".join((result.lines[0], *result.lines[2:3]))
-            # Held jobs wait for a person; other unknown ones may be known a little later.
-            raise StageUnknown(reason) if result.unknown > result.held else AirflowFailException(reason)
-        return {"expected": result.expected, "accepted": result.accepted, "missing": result.missing}
+            submission = scope.ledger.submission(scope.tag(self.stage))
+            if submission is None or not submission.clusters:
+                tag = scope.tag(self.stage)
+                raise AirflowFailException(
+                    f"{tag} was never submitted; clear the submit task before this one"
+                )
+            return figures(review(scope, self.stage, log=self.log))
 
-    def judge(self, scope: Scope) -> Judgement:
-        """Gather the evidence, judge it, and record all of it in the ledger."""
-        from include.checks.evidence import read_areas
-        from include.checks.judge import judge
 
-        stage, tag = scope.plan.stage(self.stage), scope.tag(self.stage)
-        submission = scope.ledger.submission(tag)
-        if submission is None or not submission.clusters:
-            raise AirflowFailException(f"{tag} was never submitted; clear the submit task before this one")
-        ads = self.ads(scope, submission)
-        area = read_areas(scope.plan, submission)
-        self.log.info("%s: %d ads, %d reports in %s", tag, len(ads), len(area.reports), area.logs)
-        now = time.time()
-        judgement = judge(
-            scope.plan,
-            stage,
-            submission,
-            ads=ads,
-            area=area,
-            now=now,
-            known=scope.ledger.jobs(tag),
-            accepted=scope.accepted(stage.name, removed=True),
-            # Cleanup may have taken the sources of a merge that is checked again.
-            sources=scope.accepted(stage.merge.of_stage, output=stage.merge.of_output, removed=True)
-            if stage.merge
-            else (),
+def review(scope: Scope, stage_name: str, *, log: Any) -> Standing:
+    """Review all submissions of a stage, tell the story, and return how the stage stands.
+
+    StageUnknown while something is not proven that waits for nobody.
+    """
+    from include.recovery.black_holes import exclude_by_record
+    from include.recovery.review import review_stage
+    from include.recovery.standing import standing_of
+    from include.recovery.story import story_of
+
+    stage = scope.plan.stage(stage_name)
+    with open_tools(scope.settings, scope.ledger) as tools:
+        reviewed = review_stage(tools, scope.plan, stage, scope.slice)
+        standing = standing_of(scope.ledger, scope.plan, stage, scope.slice)
+        lines = story_of(standing, reviewed)
+        if any(each.diagnoses for each in reviewed):
+            lines += exclude_by_record(scope.ledger, now=tools.clock())
+        for line in lines:
+            log.info(line)
+    if standing.unknown - standing.held:
+        raise StageUnknown(
+            f"{stage_name}, run {standing.run}: {len(standing.unknown - standing.held)} subruns are unknown: "
+            "their jobs or their storage may still show an output; looking again later"
         )
-        scope.ledger.record_jobs(tag, judgement.jobs)
-        scope.ledger.record_executions(tag, judgement.executions)
-        scope.ledger.record_outputs(tag, judgement.outputs, now=now)
-        scope.ledger.settle(
-            tag, verdicts=judgement.verdicts, accept=judgement.accept, reject=judgement.reject, now=now
-        )
-        if judgement.all_ended:
-            scope.ledger.record_ended(tag, now=now)
-        return judgement
+    return standing
 
-    def ads(self, scope: Scope, submission: Submission) -> list[JobAd]:
-        """Return the ads of the submission's jobs, from queue and history."""
-        by_schedd: dict[str, list[int]] = {}
-        for schedd, cluster, _ in submission.clusters:
-            by_schedd.setdefault(schedd, []).append(cluster)
-        with scope.settings.open_pool() as pool:
-            return [ad for schedd, clusters in by_schedd.items() for ad in pool.ads(schedd, clusters)]
+
+def figures(standing: Standing) -> dict[str, int]:
+    """Return a stage's figures as JSON values."""
+    return {
+        "expected": standing.expected,
+        "accepted": len(standing.accepted),
+        "missing": len(standing.missing),
+        "held": len(standing.held),
+        "recoveries": standing.recoveries,
+    }

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.errors import ProdsysError
 from prodsys_operators.scope import open_ledger, tranche_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.bookkeeping.ledger import Ledger
-
 SHOWN = 10
+
+
+class CampaignUnknown(ProdsysError):
+    """A check of the experiment's own could not tell; asking again may help, so Airflow retries."""
 
 
 class ReportOperator(BaseOperator):
@@ -39,6 +42,8 @@ class ReportOperator(BaseOperator):
             if task["state"] == "failed"
         ]
         rows = [] if "reserve [-1]" in failed else self.figures(dag_run.dag_id, tranche_of(context))
+        if not failed:
+            self.run_own_checks(dag_run.dag_id, tranche_of(context))
         if failed:
             more = f" and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
             raise AirflowFailException(
@@ -46,11 +51,25 @@ class ReportOperator(BaseOperator):
             )
         return rows
 
+    def run_own_checks(self, dag_id: str, tranche: str) -> None:
+        """Fail where a check of the experiment's own speaks against the dag_run as a whole."""
+        from include.campaign.states import Outcome
+        from include.recovery.wide_checks import campaign_verdicts, said
+
+        with open_ledger() as (_, ledger):
+            verdicts = campaign_verdicts(ledger, ledger.plan_of(dag_id, tranche), tranche)
+        for each in verdicts:
+            self.log.info("check %s: %s %s", each.verdict.check, each.verdict.outcome, each.verdict.reason)
+        if wrong := said(verdicts, Outcome.FAILED):
+            raise AirflowFailException(wrong)
+        if unclear := said(verdicts, Outcome.UNKNOWN):
+            raise CampaignUnknown(unclear)
+
     def figures(self, dag_id: str, tranche: str) -> list[dict[str, Any]]:
         """Log and return the figures."""
         with open_ledger() as (_, ledger):
             progress = ledger.stage_progress(dag_id, tranche)
-            merged = merged_files(ledger, dag_id, tranche)
+            merged = [output.path for output in ledger.merged_outputs(dag_id, tranche)]
         for row in progress:
             self.log.info(
                 "%-16s %d of %d subruns accepted, %d missing, %d not made or not known, %d duplicate files",
@@ -76,15 +95,3 @@ class ReportOperator(BaseOperator):
             }
             for row in progress
         ]
-
-
-def merged_files(ledger: Ledger, dag_id: str, tranche: str) -> list[str]:
-    """Return the paths of the accepted merged files of a tranche."""
-    plan = ledger.plan_of(dag_id, tranche)
-    return [
-        output.path
-        for item in ledger.slices_of(dag_id, tranche)
-        for stage in plan.stages
-        if stage.is_merge
-        for output in ledger.accepted_outputs(experiment=plan.experiment, run=item.run, stage=stage.name)
-    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from include.bookkeeping.ledger import Ledger
     from include.bookkeeping.records import OutputRecord, Slice
     from include.campaign.plan import CampaignPlan
+    from include.recovery.review import Tools
 
 FOR_A_PERSON = (LedgerError, MissingTool, PlanError, RunRangeError, SpecError, SubmissionRefused)
 """Errors that trying again cannot mend."""
@@ -44,10 +46,14 @@ class Scope:
     """As pinned when the dag_run reserved its slices."""
     slice: Slice
 
-    def tag(self, stage: str) -> str:
-        """Return the tag of this slice's first submission of `stage`."""
+    def tag(self, stage: str, recovery: int = 0) -> str:
+        """Return the tag of this slice's first submission of `stage`, or of its n-th recovery."""
         return submission_tag(
-            dag_id=self.plan.dag_id, tranche=self.slice.tranche, run=self.slice.run, stage=stage
+            dag_id=self.plan.dag_id,
+            tranche=self.slice.tranche,
+            run=self.slice.run,
+            stage=stage,
+            recovery=recovery,
         )
 
     def accepted(self, stage: str, *, output: str | None = None, removed: bool = False) -> list[OutputRecord]:
@@ -83,6 +89,16 @@ def open_ledger() -> Iterator[tuple[Settings, Ledger]]:
         raise
     except FOR_A_PERSON as error:
         raise AirflowFailException(str(error)) from error
+
+
+@contextmanager
+def open_tools(deployment: Settings, ledger: Ledger) -> Iterator[Tools]:
+    """Open what a review of a stage works with."""
+    from include.recovery.review import Tools
+    from include.triage.classify import Triage
+
+    with deployment.open_pool() as pool:
+        yield Tools(ledger=ledger, pool=pool, triage=Triage.load(deployment.rules_folder), clock=time.time)
 
 
 class SliceOperator(BaseOperator):

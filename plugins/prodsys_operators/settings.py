@@ -39,6 +39,13 @@ class Settings:
     """Seconds after which jobsub_submit is killed and its end called ambiguous."""
     submit_grace: float = 120.0
     """Seconds after which the tag's absence proves that nothing was submitted (docs/batch.md)."""
+    triage_rules: str = ""
+    """Folder of further triage rules (docs/triage.md)."""
+
+    @property
+    def rules_folder(self) -> Path | None:
+        """The folder of further triage rules; None where there is none."""
+        return Path(self.triage_rules) if self.triage_rules else None
 
     def open_ledger(self) -> Ledger:
         """Open the ledger; LedgerError if it is not at this version's schema."""

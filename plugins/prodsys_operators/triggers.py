@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
 
 from include.bookkeeping.records import ProgressSample
 from include.errors import ProdsysError
 from prodsys_operators.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
-    from airflow.triggers.base import TriggerEvent
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from include.batch.pool import ClusterCounts
     from include.bookkeeping.records import Submission
@@ -37,27 +36,40 @@ class Watched:
     cluster: int
     jobs: int
     hold_limit_s: float
+    hold_pause_s: float
     unknown_limit_s: float
 
 
 _watched: dict[tuple[str, int], Watched] = {}
 """(schedd, cluster) → what waits for it, in this triggerer."""
 _latest: dict[tuple[str, int], ClusterCounts] = {}
+_news: list[str] = []
+"""What was done about nodes, by this triggerer: every wait of the time writes it into its log."""
 
 
 class SubmissionTrigger(BaseTrigger):
-    """Waits until every job of the submission `tag` is accounted for; yields its counts."""
+    """Waits until every job of the submission `tag` is accounted for, or held jobs need an act.
 
-    def __init__(self, *, tag: str) -> None:
+    `ends_task`: the task succeeds in the triggerer at the end; else it resumes with an event
+    that says whether the wait is over.
+    `holds_known` held jobs were looked at and left as they are; `again_s` after its start some of them are
+    to be looked at again.
+    """
+
+    def __init__(
+        self, *, tag: str, ends_task: bool = True, holds_known: int = 0, again_s: float | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.tag = tag
+        self.tag, self.ends_task = tag, ends_task
+        self.holds_known, self.again_s = holds_known, again_s
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"tag": self.tag}
+        arguments = {"tag": self.tag, "ends_task": self.ends_task, "holds_known": self.holds_known}
+        return f"{type(self).__module__}.{type(self).__qualname__}", {**arguments, "again_s": self.again_s}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch the submission's clusters; end the task with their counts, or fail it with the reason."""
+        """Watch the submission's clusters; end or resume the task, or fail it with the reason."""
         try:
             watched = await asyncio.to_thread(look_up, self.tag)
         except ProdsysError as error:
@@ -70,20 +82,55 @@ class SubmissionTrigger(BaseTrigger):
             )
         story = asyncio.create_task(self._tell(watched))
         try:
-            counts = await asyncio.gather(*(wait(item) for item in watched))
+            counts = await self._counts(watched)
         finally:
             story.cancel()
+        over = not self._needs_a_look(counts)
         for item, count in zip(watched, counts, strict=True):
-            self.log.info("cluster %d@%s: %s", item.cluster, item.schedd, ending(count))
-        yield TaskSuccessEvent(xcoms={"return_value": [asdict(count) for count in counts]})
+            said = ending(count) if over else f"{in_words(count)}; looking at what is held"
+            self.log.info("cluster %d@%s: %s", item.cluster, item.schedd, said)
+        if over and self.ends_task:
+            yield TaskSuccessEvent(xcoms={"return_value": [in_numbers(count) for count in counts]})
+        else:
+            yield TriggerEvent({"tag": self.tag, "over": over})  # type: ignore[no-untyped-call]
+
+    async def _counts(self, watched: tuple[Watched, ...]) -> list[ClusterCounts]:
+        """Wait for all clusters, or until held jobs need a look; the others' counts are their latest then."""
+        waits = [asyncio.create_task(wait(item, holds_known=self.holds_known)) for item in watched]
+        pending: set[asyncio.Task[ClusterCounts]] = set(waits)
+        end = None if self.again_s is None else time.monotonic() + self.again_s
+        try:
+            while pending:
+                left = None if end is None else max(0.0, end - time.monotonic())
+                done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if not done or any(task.result().held > self.holds_known for task in done):
+                    break
+            counts = [
+                task.result() if task.done() else _latest.get((item.schedd, item.cluster), unseen(item))
+                for task, item in zip(waits, watched, strict=True)
+            ]
+            if end is not None and all(0 < count.held <= self.holds_known for count in counts):
+                await asyncio.sleep(end - time.monotonic())
+            return counts
+        finally:
+            for task in waits:
+                task.cancel()
+
+    def _needs_a_look(self, counts: Sequence[ClusterCounts]) -> bool:
+        """Whether held jobs are to be looked at: new ones, or some whose pause is over now."""
+        held = max(count.held for count in counts)
+        return held > self.holds_known or (held > 0 and self.again_s is not None)
 
     async def _tell(self, watched: tuple[Watched, ...]) -> None:
         """Write the counts as they change."""
         told: dict[tuple[str, int], ClusterCounts] = {}
-        quiet_s = 0.0
+        quiet_s, news = 0.0, len(_news)
         while True:
             await asyncio.sleep(1)
             quiet_s += 1
+            for line in _news[news:]:
+                self.log.warning("%s", line)
+            news = len(_news)
             for item in watched:
                 key = (item.schedd, item.cluster)
                 count = _latest.get(key)
@@ -92,8 +139,8 @@ class SubmissionTrigger(BaseTrigger):
                     told[key], quiet_s = count, 0.0
 
 
-async def wait(item: Watched) -> ClusterCounts:
-    """Wait for one cluster with the watcher of its schedd."""
+async def wait(item: Watched, *, holds_known: int) -> ClusterCounts:
+    """Wait for one cluster with the watcher of its schedd; comes back early where held jobs need an act."""
     from include.batch.watcher import watcher_for
 
     watcher = watcher_for(item.schedd, interval_s=settings().poll_interval, on_poll=record)
@@ -101,7 +148,12 @@ async def wait(item: Watched) -> ClusterCounts:
     _watched[key] = item
     try:
         return await watcher.wait_for(
-            item.cluster, item.jobs, hold_limit_s=item.hold_limit_s, unknown_limit_s=item.unknown_limit_s
+            item.cluster,
+            item.jobs,
+            hold_limit_s=item.hold_limit_s,
+            unknown_limit_s=item.unknown_limit_s,
+            hold_pause_s=item.hold_pause_s,
+            holds_known=holds_known,
         )
     finally:
         _watched.pop(key, None)
@@ -127,6 +179,7 @@ def watched_of(submission: Submission, stage: StagePlan) -> tuple[Watched, ...]:
             cluster=cluster,
             jobs=jobs,
             hold_limit_s=stage.hold_limit_s,
+            hold_pause_s=stage.hold_pause_s,
             unknown_limit_s=stage.unknown_limit_s,
         )
         for schedd, cluster, jobs in submission.clusters
@@ -156,6 +209,35 @@ def record(schedd: str, polled: Mapping[int, ClusterCounts], at: float) -> None:
     if samples:
         with settings().open_ledger() as ledger:
             ledger.record_progress(samples)
+    if any(count.suspects for count in polled.values()):
+        _keep_off_bad_nodes(schedd, polled, at)
+
+
+def _keep_off_bad_nodes(schedd: str, polled: Mapping[int, ClusterCounts], at: float) -> None:
+    """Exclude nodes that eat jobs, for the jobs that still wait too."""
+    from include.recovery.black_holes import exclude_while_running
+
+    with settings().open_ledger() as ledger:
+        lines = exclude_while_running(ledger, settings().open_pool, schedd, polled, now=at)
+    said = {line.partition(":")[0] for line in _news}
+    for line in lines:
+        # The numbers change with each poll; what is done is said once.
+        if line.partition(":")[0] not in said:
+            log.warning("%s", line)
+            _news.append(line)
+
+
+def unseen(item: Watched) -> ClusterCounts:
+    """Return the counts of a cluster before its first poll."""
+    from include.batch.pool import ClusterCounts
+
+    return ClusterCounts(total=item.jobs, unknown=item.jobs)
+
+
+def in_numbers(count: ClusterCounts) -> dict[str, int]:
+    """Return counts as JSON values."""
+    names = ("total", "idle", "running", "held", "completed", "removed", "unknown")
+    return {name: getattr(count, name) for name in names}
 
 
 def in_words(count: ClusterCounts) -> str:

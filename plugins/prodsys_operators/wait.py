@@ -23,8 +23,9 @@ TRIGGER = f"{SubmissionTrigger.__module__}.{SubmissionTrigger.__qualname__}"
 class WaitOperator(BaseOperator):
     """Ends when every job of the submission has ended, is held for too long, or is proven to be unknown.
 
-    It starts and ends in the triggerer: no worker runs at all. `ti.map_index` is needed in the template, else
-    the wait would pull the XComs of every slice at once and stay deferred for ever.
+    It starts and ends in the triggerer: no worker runs unless jobs are held and something may be done about
+    it. `ti.map_index` is needed in the template, else the wait would pull the XComs of every slice at once
+    and stay deferred for ever.
     """
 
     template_fields: Sequence[str] = ("tag",)
@@ -46,5 +47,10 @@ class WaitOperator(BaseOperator):
         self.defer(trigger=SubmissionTrigger(tag=self.tag), method_name="resume", timeout=LIMIT)
 
     def resume(self, context: Context, event: Any = None) -> Any:  # noqa: ARG002
-        """Hand on what the trigger found."""
-        return event
+        """Act on held jobs and wait on; hand on what the trigger found where the wait is over."""
+        if not isinstance(event, dict) or event.get("over", True):
+            return event
+        from prodsys_operators.holds import look_at_holds
+
+        trigger = look_at_holds(event["tag"], ends_task=True, log=self.log)
+        return self.defer(trigger=trigger, method_name="resume", timeout=LIMIT)

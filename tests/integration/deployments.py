@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psycopg
 import pytest
+import uproot
 
 from embedded.airflow_api import AirflowApi
 from embedded.deployment import CHECKOUT, Deployment
@@ -16,6 +19,8 @@ from include.bookkeeping.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from embedded.pool_config import Node
 
 TEST_SPECS = Path(__file__).parent / "specs"
 BROKEN = "version: 1\ndescription: broken on purpose\nstagse: {}\n"
@@ -33,19 +38,47 @@ class Site:
 def make_specs(folder: Path) -> Path:
     """Collect the specs that the tests run, and one broken one, in a folder of their own."""
     shutil.copytree(CHECKOUT / "campaign_specs" / "demo", folder / "demo")
-    shutil.copytree(TEST_SPECS / "faulty", folder / "faulty")
+    for name in ("faulty", "drill"):
+        shutil.copytree(TEST_SPECS / name, folder / name)
     (folder / "broken").mkdir()
     (folder / "broken" / "typo.yaml").write_text(BROKEN, encoding="utf-8")
     return folder
 
 
-def run_site(state: Path, *, ledger: str = "", metadata: str = "") -> Iterator[Site]:
-    """Start a deployment, yield it, stop it."""
+def make_drill_files(folder: Path, sizes: dict[int, int]) -> None:
+    """Make the files that the drill's jobs copy: run → subruns, 10 events each, and 9 in the short ones."""
+    (folder / "marks").mkdir(parents=True)
+    (folder / "ready").mkdir()
+    for run, subruns in sizes.items():
+        for subrun in range(subruns):
+            for events, name in ((10, ""), (9, ".short")):
+                columns = {
+                    "run": np.full(events, run, dtype="i4"),
+                    "subrun": np.full(events, subrun, dtype="i4"),
+                    "event": np.arange(1, events + 1, dtype="i4"),
+                }
+                with uproot.recreate(folder / "ready" / f"{run}_{subrun}{name}.root") as file:
+                    file.mktree("events", columns)
+
+
+def condor(site: Site, *words: str) -> str:
+    """Run one of HTCondor's commands on the site's pool and return its output."""
+    return subprocess.run(
+        words, env=site.deployment.environment(), capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
+def run_site(
+    state: Path, *, ledger: str = "", metadata: str = "", nodes: tuple[Node, ...] = ()
+) -> Iterator[Site]:
+    """Start a deployment, yield it, stop it; its pool has the default nodes unless others are given."""
+    more: dict[str, Any] = {"nodes": nodes} if nodes else {}
     deployment = Deployment(
         state=state,
         specs=make_specs(state / "specs"),
         ledger=ledger,
         metadata=metadata,
+        **more,
         extra_environment={"AIRFLOW__PRODSYS__POLL_INTERVAL": "1"},
     )
     try:

@@ -1,0 +1,180 @@
+"""What to do about a stage that was judged: nothing, a recovery, or ask a person. Pure; docs/recovery.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from include.bookkeeping.records import AS_PLANNED, RequestChanges
+from include.campaign.states import Remedy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from include.bookkeeping.records import DiagnosisRecord
+    from include.campaign.plan import StagePlan
+    from include.recovery.standing import Standing
+
+GROWTH = 1.5
+"""A recovery asks for so much more of what ran out."""
+HEADROOM = 1.25
+"""And for at least so much more than the jobs were seen to use."""
+MOST_NODES = 0.5
+"""A recovery never keeps off more than this fraction of the nodes that the stage has run on."""
+FINAL = frozenset({Remedy.NONE, Remedy.PERSON})
+SITES_SHOWN = 10
+UNCLASSIFIED = "unclassified"
+
+
+class Act(StrEnum):
+    """What comes next for a stage."""
+
+    NOTHING = "nothing"
+    """It is good as it is."""
+    RECOVER = "recover"
+    """Submit the subruns that can be recovered."""
+    ASK = "ask"
+    """A person must decide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to do, and why."""
+
+    act: Act
+    why: str
+    """One sentence with the numbers."""
+    subruns: tuple[int, ...] = ()
+    """To be recovered, in order."""
+    changes: RequestChanges = AS_PLANNED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What a decision needs to know beside the standing."""
+
+    diagnoses: Mapping[int, Sequence[DiagnosisRecord]]
+    """Subrun → its diagnoses, one a submission that covered it, oldest first."""
+    last: RequestChanges
+    """Of the latest recovery."""
+    used_memory_mb: int | None = None
+    """Most that a job of the stage was seen to use, 2**20 bytes."""
+    nodes: int = 0
+    """Nodes that jobs of the stage have run on."""
+
+
+def decide(standing: Standing, stage: StagePlan, past: Past, *, forced: bool = False) -> Decision:
+    """Decide; the standing must not have unknown subruns other than held ones, nor anything unsent.
+
+    `forced`: a person wants one more recovery, of all that is missing, whatever the causes and the attempts.
+    """
+    done = len(standing.accepted)
+    numbers = (
+        f"{done} of {standing.expected} subruns accepted ({_share(done, standing.expected)}), "
+        f"the threshold is {100 * standing.threshold:g} %"
+    )
+    if standing.good and not forced:
+        rest = len(standing.missing) + len(standing.fresh)
+        left = f", and the {rest} others stay as they are" if rest else ""
+        return Decision(act=Act.NOTHING, why=f"nothing needs doing: {numbers}{left}")
+    if standing.unknown:
+        held = f"{len(standing.unknown)} subruns are open because their jobs are held"
+        return Decision(act=Act.ASK, why=f"{held}; {numbers}")
+    number = standing.recoveries + 1
+    remedies = {subrun: remedy_of(past.diagnoses.get(subrun, ())) for subrun in standing.missing}
+    changes, spent = _changes(stage, past, remedies)
+    if forced and standing.missing | standing.fresh:
+        everything = tuple(sorted(standing.missing | standing.fresh))
+        why = f"recovery {number}, asked for by a person, for {len(everything)} subruns; {numbers}"
+        return Decision(act=Act.RECOVER, why=why, subruns=everything, changes=changes)
+    wanted = {subrun for subrun, remedy in remedies.items() if remedy not in FINAL | spent} | standing.fresh
+    if not standing.enough(done + len(wanted)):
+        return Decision(act=Act.ASK, why=f"{_hopeless(standing, len(wanted), spent)}; {numbers}")
+    allowed = stage.recovery.attempts
+    if number > allowed:
+        return Decision(act=Act.ASK, why=f"all {allowed} recoveries are spent; {numbers}")
+    return Decision(
+        act=Act.RECOVER,
+        why=f"recovery {number} of {allowed} for {len(wanted)} subruns; {numbers}",
+        subruns=tuple(sorted(wanted)),
+        changes=changes,
+    )
+
+
+def remedy_of(diagnoses: Sequence[DiagnosisRecord]) -> Remedy:
+    """Return what may help a subrun; what failed twice in the same unexplained way would fail again."""
+    if not diagnoses:
+        return Remedy.SAME
+    last = diagnoses[-1]
+    if len(diagnoses) > 1 and last.remedy is Remedy.SAME:
+        before = diagnoses[-2]
+        if last.category == UNCLASSIFIED and (before.category, before.signature) == (
+            last.category,
+            last.signature,
+        ):
+            return Remedy.NONE
+    return last.remedy
+
+
+def _changes(
+    stage: StagePlan, past: Past, remedies: Mapping[int, Remedy]
+) -> tuple[RequestChanges, frozenset[Remedy]]:
+    """Return what the recovery asks for, and the remedies that the spec's caps leave no room for."""
+    wanted, last, rule, asked = set(remedies.values()), past.last, stage.recovery, stage.resources
+    spent: set[Remedy] = set()
+
+    def more(remedy: Remedy, now: int | None, own: int, cap: int | None, used: float = 0) -> int | None:
+        if remedy not in wanted:
+            return now
+        have = own if now is None else now
+        most = 2 * own if cap is None else cap
+        raised = min(most, max(round(have * GROWTH), round(used * HEADROOM)))
+        if raised <= have:
+            spent.add(remedy)
+            return now
+        return raised
+
+    memory = more(
+        Remedy.MORE_MEMORY, last.memory_mb, asked.memory_mb, rule.max_memory_mb, past.used_memory_mb or 0
+    )
+    disk = more(Remedy.MORE_DISK, last.disk_kb, asked.disk_kb, rule.max_disk_kb)
+    lifetime = more(Remedy.MORE_TIME, last.lifetime_s, asked.lifetime_s, rule.max_lifetime_s)
+    changes = RequestChanges(
+        memory_mb=memory,
+        disk_kb=disk,
+        lifetime_s=lifetime,
+        machines=_worst(past, remedies, Remedy.OTHER_NODE),
+        sites=_worst(past, remedies, Remedy.OTHER_SITE),
+    )
+    return changes, frozenset(spent)
+
+
+def _worst(past: Past, remedies: Mapping[int, Remedy], remedy: Remedy) -> tuple[str, ...]:
+    """Return the nodes (or sites) that failures with this remedy were on: the worst ones, not too many."""
+    counts: Counter[str] = Counter()
+    for subrun, wanted in remedies.items():
+        if wanted is remedy and past.diagnoses.get(subrun):
+            last = past.diagnoses[subrun][-1]
+            where = last.host if remedy is Remedy.OTHER_NODE else last.site
+            if where:
+                counts[where] += 1
+    if remedy is Remedy.OTHER_SITE:
+        return tuple(sorted(name for name, _ in counts.most_common(SITES_SHOWN)))
+    most = int(past.nodes * MOST_NODES)
+    return tuple(sorted(name for name, _ in counts.most_common(most)))
+
+
+def _hopeless(standing: Standing, wanted: int, spent: Iterable[Remedy]) -> str:
+    final = len(standing.missing) + len(standing.fresh) - wanted
+    capped = ", ".join(sorted(remedy.value for remedy in spent))
+    why = f" (at the cap of the spec's `recovery` for {capped})" if capped else ""
+    return (
+        f"no recovery mends it: {final} subruns failed for causes that submitting again does not cure{why}, "
+        f"and the {wanted} others would not reach the threshold"
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "100 %"

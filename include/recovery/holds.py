@@ -1,0 +1,231 @@
+"""What prodsys does by itself about held jobs, class by class; docs/recovery.md."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from include.bookkeeping.records import ActionRecord
+from include.campaign.states import ActionKind, HoldAction, JobStatus, Outcome
+from include.checks.verdict import Verdict
+from include.recovery.decision import GROWTH, HEADROOM
+from include.recovery.review import ads_of
+from include.triage.classify import removal_reason
+from include.triage.failure import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from include.batch.pool import JobAd
+    from include.bookkeeping.records import Submission
+    from include.campaign.plan import StagePlan
+    from include.recovery.review import Tools
+    from include.triage.failure import Diagnosis
+
+WHO = "prodsys"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handled:
+    """What was done about a submission's held jobs."""
+
+    released: int
+    removed: int
+    left: int
+    """Still held: a person must act, or the pause of their class is not over."""
+    again_s: float | None
+    """When to look again at those whose pause is not over; None where there are none."""
+    lines: tuple[str, ...]
+    """The story for the task's log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What is to be done about one held job, now or after a while."""
+
+    ad: JobAd
+    diagnosis: Diagnosis
+    action: HoldAction
+    due_s: float
+    """Seconds until it is done; 0: now."""
+    memory_mb: int | None = None
+    remark: str = ""
+
+
+def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Handled:
+    """Release, remove or leave each held job of the submission; PoolError where a schedd does not answer.
+
+    Each act is in the ledger before it happens. Acting twice is harmless: only a job that is held is
+    released or removed, and releases are counted by job.
+    """
+    now = tools.clock()
+    held = {ad.job_id: ad for ad in ads_of(tools.pool, submission) if ad.status is JobStatus.HELD}
+    if not held:
+        return Handled(released=0, removed=0, left=0, again_s=None, lines=("no job is held any more",))
+    failures = [_failure(stage, submission, ad) for ad in held.values()]
+    releases = tools.ledger.releases(submission.tag)
+    steps = [
+        _step(stage, submission, held[diagnosis.failure.job_id], diagnosis, releases=releases, now=now)
+        for diagnosis in tools.triage.diagnose(failures)
+    ]
+    due = [step for step in steps if step.action is not HoldAction.PERSON and step.due_s <= 0]
+    released = removed = 0
+    for group in _grouped(due):
+        first = group[0]
+        kind = ActionKind.REMOVE if first.action is HoldAction.REMOVE else ActionKind.RELEASE
+        tools.ledger.record_action(_action(submission, kind, group, now=now))
+        jobs = [(step.ad.cluster, step.ad.process) for step in group]
+        if first.action is HoldAction.REMOVE:
+            # One reason a call: what held the first is said of all, and they are of one class.
+            removed += tools.pool.remove_jobs(first.ad.schedd, jobs, reason=removal_reason(first.diagnosis))
+        else:
+            reason, memory = f"prodsys: {first.diagnosis.cause}", first.memory_mb
+            released += tools.pool.release_jobs(first.ad.schedd, jobs, reason=reason, memory_mb=memory)
+    waiting = [step.due_s for step in steps if step.action is not HoldAction.PERSON and step.due_s > 0]
+    return Handled(
+        released=released,
+        removed=removed,
+        left=len(steps) - len(due),
+        again_s=min(waiting) if waiting else None,
+        lines=tuple(_lines(steps)),
+    )
+
+
+def remove_all_held(tools: Tools, stage: StagePlan, submission: Submission, *, who: str) -> int:
+    """Remove the submission's held jobs, whatever their class, because `who` decided so; return how many."""
+    held = {ad.job_id: ad for ad in ads_of(tools.pool, submission) if ad.status is JobStatus.HELD}
+    failures = [_failure(stage, submission, ad) for ad in held.values()]
+    alike: dict[tuple[str, str], list[JobAd]] = defaultdict(list)
+    for diagnosis in tools.triage.diagnose(failures):
+        ad = held[diagnosis.failure.job_id]
+        alike[ad.schedd, removal_reason(diagnosis)].append(ad)
+    removed = 0
+    for (schedd, reason), ads in alike.items():
+        detail = f"remove {len(ads)} held jobs: {reason}"
+        tools.ledger.record_action(
+            _record(submission, ActionKind.REMOVE, ads, detail=detail, who=who, now=tools.clock())
+        )
+        removed += tools.pool.remove_jobs(schedd, [(ad.cluster, ad.process) for ad in ads], reason=reason)
+    return removed
+
+
+def _failure(stage: StagePlan, submission: Submission, ad: JobAd) -> Failure:
+    unit = submission.units[min(ad.process, len(submission.units) - 1)]
+    reason = f"held with code {ad.hold_code}/{ad.hold_subcode}: {ad.hold_reason or ''}"
+    return Failure(
+        stage=stage.name,
+        run=submission.run,
+        process=unit.process,
+        first_subrun=unit.first_subrun,
+        last_subrun=unit.last_subrun,
+        job_id=ad.job_id,
+        verdict=Verdict(check="exit", outcome=Outcome.FAILED, reason=reason, evidence=f"ad of {ad.job_id}"),
+        ad=ad,
+        report=None,
+        log="",
+        held=True,
+        requested_memory_mb=ad.requested_memory_mb
+        or submission.changes.memory_mb
+        or stage.resources.memory_mb,
+        lifetime_s=submission.changes.lifetime_s or stage.resources.lifetime_s,
+    )
+
+
+def _step(
+    stage: StagePlan,
+    submission: Submission,
+    ad: JobAd,
+    diagnosis: Diagnosis,
+    *,
+    releases: Mapping[str, int],
+    now: float,
+) -> _Step:
+    """Return what the class of the hold asks for, within the spec's limits."""
+    action, done, most = diagnosis.hold, releases.get(ad.job_id, 0), stage.recovery.releases
+    memory, remark = None, ""
+    if action in (HoldAction.RELEASE, HoldAction.RELEASE_MORE_MEMORY) and done >= most:
+        action, remark = HoldAction.REMOVE, f"released {done} times already"
+    if action is HoldAction.RELEASE_MORE_MEMORY:
+        memory = _more_memory(stage, submission, ad)
+        if memory is None:
+            action, remark = HoldAction.PERSON, "its memory is at the cap of the spec's `recovery`"
+    pause = max(diagnosis.hold_pause_s, stage.hold_pause_s)
+    since = now if ad.status_since is None else float(ad.status_since)
+    return _Step(
+        ad=ad,
+        diagnosis=diagnosis,
+        action=action,
+        due_s=max(0.0, since + pause - now),
+        memory_mb=memory,
+        remark=remark,
+    )
+
+
+def _more_memory(stage: StagePlan, submission: Submission, ad: JobAd) -> int | None:
+    """Return the memory to release a job with; None where the cap leaves no room."""
+    own = stage.resources.memory_mb
+    have = ad.requested_memory_mb or submission.changes.memory_mb or own
+    cap = stage.recovery.max_memory_mb
+    most = 2 * own if cap is None else cap
+    raised = min(most, max(round(have * GROWTH), round((ad.memory_mb or 0) * HEADROOM)))
+    return raised if raised > have else None
+
+
+def _grouped(steps: Sequence[_Step]) -> list[list[_Step]]:
+    """Return steps that one call to a schedd does; removals are told apart by their hold, for the reason."""
+    found: dict[tuple[HoldAction, str, int | None, str], list[_Step]] = defaultdict(list)
+    for step in steps:
+        reason = step.diagnosis.cause if step.action is HoldAction.REMOVE else ""
+        found[step.action, step.ad.schedd, step.memory_mb, reason].append(step)
+    return list(found.values())
+
+
+def _action(submission: Submission, kind: ActionKind, group: Sequence[_Step], *, now: float) -> ActionRecord:
+    with_memory = f" with {group[0].memory_mb} MB" if group[0].memory_mb is not None else ""
+    detail = f"{kind.value} {len(group)} held jobs{with_memory}: {group[0].diagnosis.cause}"
+    return _record(submission, kind, [step.ad for step in group], detail=detail, who=WHO, now=now)
+
+
+def _record(
+    submission: Submission, kind: ActionKind, ads: Sequence[JobAd], *, detail: str, who: str, now: float
+) -> ActionRecord:
+    return ActionRecord(
+        at=now,
+        who=who,
+        kind=kind,
+        dag_id=submission.dag_id,
+        tranche=submission.tranche,
+        run=submission.run,
+        stage=submission.stage,
+        tag=submission.tag,
+        detail=detail,
+        jobs=tuple(ad.job_id for ad in ads),
+    )
+
+
+def _lines(steps: Sequence[_Step]) -> list[str]:
+    grouped: dict[tuple[str, str], list[_Step]] = defaultdict(list)
+    for step in steps:
+        grouped[_what(step), step.diagnosis.cause].append(step)
+    lines = []
+    for (what, cause), group in sorted(grouped.items(), key=lambda item: -len(item[1])):
+        first = group[0]
+        lines += [
+            f"{len(group)} held jobs, {what}: {cause}",
+            f"    example: job {first.ad.job_id}; evidence: {first.diagnosis.evidence}",
+        ]
+        if first.action is HoldAction.PERSON:
+            lines.append(f"    to do: {first.diagnosis.advice}")
+    return lines
+
+
+def _what(step: _Step) -> str:
+    remark = f" ({step.remark})" if step.remark else ""
+    if step.action is HoldAction.PERSON:
+        return f"left for a person{remark}"
+    soon = f" in {step.due_s:.0f} s" if step.due_s > 0 else ""
+    if step.action is HoldAction.REMOVE:
+        return f"removed{soon}, to be recovered{remark}"
+    memory = f" with {step.memory_mb} MB" if step.memory_mb is not None else ""
+    return f"released{soon}{memory}{remark}"

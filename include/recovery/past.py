@@ -1,0 +1,32 @@
+"""What the ledger remembers of a stage of a slice: causes, resources, nodes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from include.bookkeeping.records import AS_PLANNED
+from include.recovery.decision import Past
+
+if TYPE_CHECKING:
+    from include.bookkeeping.ledger import Ledger
+    from include.bookkeeping.records import DiagnosisRecord, Slice
+
+
+def past_of(ledger: Ledger, item: Slice, stage: str) -> Past:
+    """Return what a decision on the stage needs to know beside its standing."""
+    sent = ledger.submissions(item.dag_id, item.tranche, run=item.run, stage=stage)
+    order = {submission.tag: submission.recovery for submission in sent}
+    found = ledger.diagnoses(dag_id=item.dag_id, tranche=item.tranche, run=item.run, stage=stage)
+    diagnoses: dict[int, list[DiagnosisRecord]] = defaultdict(list)
+    for each in sorted(found, key=lambda each: order.get(each.tag, 0)):
+        for subrun in range(each.diagnosis.first_subrun, each.diagnosis.last_subrun + 1):
+            diagnoses[subrun].append(each.diagnosis)
+    jobs = [job for submission in sent for job in ledger.jobs(submission.tag)]
+    last = max(sent, key=lambda submission: submission.recovery, default=None)
+    return Past(
+        diagnoses=diagnoses,
+        last=AS_PLANNED if last is None else last.changes,
+        used_memory_mb=max((job.memory_mb for job in jobs if job.memory_mb is not None), default=None),
+        nodes=len({job.host.rpartition("@")[2] for job in jobs if job.host}),
+    )

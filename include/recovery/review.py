@@ -1,0 +1,182 @@
+"""Judge every submission of a stage of a slice, say why what failed did, and record all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from include.campaign.states import SubrunState
+from include.recovery.duplicates import duplicates_of
+from include.recovery.node_facts import node_facts
+from include.triage.failure import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from include.batch.pool import JobAd, Pool
+    from include.bookkeeping.ledger import Ledger
+    from include.bookkeeping.records import DiagnosisRecord, OutputRecord, Slice, Submission
+    from include.campaign.plan import CampaignPlan, StagePlan
+    from include.checks.evidence import AreaEvidence, Evidence, Gathered
+    from include.checks.judge import Judgement, UnitJudgement
+    from include.triage.classify import Triage
+    from include.triage.failure import Diagnosis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewed:
+    """One submission after its review."""
+
+    submission: Submission
+    judgement: Judgement
+    diagnoses: tuple[Diagnosis, ...]
+    """Of its units that have no accepted output, and whose jobs cannot make one by themselves."""
+    duplicates: tuple[DiagnosisRecord, ...]
+    """Why processes left more than one good output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What a review works with."""
+
+    ledger: Ledger
+    pool: Pool
+    triage: Triage
+    clock: Callable[[], float]
+
+
+def review_stage(tools: Tools, plan: CampaignPlan, stage: StagePlan, item: Slice) -> tuple[Reviewed, ...]:
+    """Review the stage's submissions in order of recovery; the pool's and the storage's errors pass through.
+
+    The order is the rule by which one of several good outputs is accepted: what was accepted before stays,
+    then the earlier submission's, and within one submission that of the execution that ended first.
+    """
+    sent = [
+        submission
+        for submission in tools.ledger.submissions(item.dag_id, item.tranche, run=item.run, stage=stage.name)
+        if submission.clusters
+    ]
+    return tuple(_review(tools, plan, stage, submission) for submission in sent)
+
+
+def _review(tools: Tools, plan: CampaignPlan, stage: StagePlan, submission: Submission) -> Reviewed:
+    from include.checks.evidence import gather, read_areas
+
+    ads = ads_of(tools.pool, submission)
+    area = read_areas(plan, submission)
+    known = tools.ledger.jobs(submission.tag)
+    judgement = _judge(tools, plan, stage, submission, ads=ads, area=area)
+    gathered = gather(submission, ads=ads, area=area, known=known)
+    failures = failures_of(stage, submission, judgement, gathered)
+    diagnoses = tuple(tools.triage.diagnose(failures))
+    reviewed = Reviewed(
+        submission=submission,
+        judgement=judgement,
+        diagnoses=diagnoses,
+        duplicates=tuple(duplicates_of(judgement, gathered)),
+    )
+    _record(tools, reviewed, gathered)
+    return reviewed
+
+
+def ads_of(pool: Pool, submission: Submission) -> list[JobAd]:
+    """Return the ads of the submission's jobs, from queue and history."""
+    by_schedd: dict[str, list[int]] = {}
+    for schedd, cluster, _ in submission.clusters:
+        by_schedd.setdefault(schedd, []).append(cluster)
+    return [ad for schedd, clusters in by_schedd.items() for ad in pool.ads(schedd, clusters)]
+
+
+def _judge(
+    tools: Tools,
+    plan: CampaignPlan,
+    stage: StagePlan,
+    submission: Submission,
+    *,
+    ads: Sequence[JobAd],
+    area: AreaEvidence,
+) -> Judgement:
+    from include.checks.judge import judge
+
+    def accepted(name: str, output: str | None = None) -> list[OutputRecord]:
+        return tools.ledger.accepted_outputs(
+            experiment=plan.experiment, run=submission.run, stage=name, name=output, removed=True
+        )
+
+    return judge(
+        plan,
+        stage,
+        submission,
+        ads=ads,
+        area=area,
+        now=tools.clock(),
+        known=tools.ledger.jobs(submission.tag),
+        accepted=accepted(stage.name),
+        # Cleanup may have taken the sources of a merge that is checked again.
+        sources=accepted(stage.merge.of_stage, stage.merge.of_output) if stage.merge else (),
+    )
+
+
+def failures_of(
+    stage: StagePlan, submission: Submission, judgement: Judgement, gathered: Gathered
+) -> list[Failure]:
+    """Return what triage is to explain: units proven missing, and held ones."""
+    return [
+        _failure(stage, submission, unit, evidence)
+        for unit, evidence in zip(judgement.units, gathered.processes, strict=True)
+        if unit.state is SubrunState.MISSING or unit.held
+    ]
+
+
+def _failure(stage: StagePlan, submission: Submission, unit: UnitJudgement, evidence: Evidence) -> Failure:
+    report = evidence.reports[-1] if evidence.reports else None
+    log = report.log if report is not None else ""
+    if not log and evidence.unreadable:
+        log = f"{evidence.unreadable[-1].folder}/job.log"
+    changes, resources = submission.changes, stage.resources
+    return Failure(
+        stage=stage.name,
+        run=submission.run,
+        process=unit.process,
+        first_subrun=unit.first_subrun,
+        last_subrun=unit.last_subrun,
+        job_id=unit.job_id,
+        verdict=unit.verdicts[-1],
+        ad=evidence.ad,
+        report=report,
+        log=log,
+        held=unit.held,
+        requested_memory_mb=changes.memory_mb or resources.memory_mb,
+        lifetime_s=changes.lifetime_s or resources.lifetime_s,
+    )
+
+
+def _record(tools: Tools, reviewed: Reviewed, gathered: Gathered) -> None:
+    from include.triage.classify import to_record
+
+    ledger, now = tools.ledger, tools.clock()
+    judgement, tag = reviewed.judgement, reviewed.submission.tag
+    ledger.record_jobs(tag, judgement.jobs)
+    ledger.record_executions(tag, judgement.executions)
+    ledger.record_outputs(tag, judgement.outputs, now=now)
+    ledger.settle(
+        tag,
+        verdicts=judgement.verdicts,
+        accept=judgement.accept,
+        reject=judgement.reject,
+        states=judgement.states,
+        now=now,
+    )
+    records = [to_record(diagnosis, at=_ended(diagnosis.failure)) for diagnosis in reviewed.diagnoses]
+    ledger.record_diagnoses(tag, [*records, *reviewed.duplicates], now=now)
+    facts = node_facts(gathered)
+    if facts:
+        ledger.record_node_facts(facts)
+    if judgement.all_ended:
+        ledger.record_ended(tag, now=now)
+
+
+def _ended(failure: Failure) -> float | None:
+    if failure.ad is not None and failure.ad.ended_at is not None:
+        return float(failure.ad.ended_at)
+    return None if failure.report is None else failure.report.ended

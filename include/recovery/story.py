@@ -1,0 +1,138 @@
+"""What a task's log and a required action say of a stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from include.bookkeeping.records import StageDiagnosis
+from include.recovery.duplicates import CATEGORY as DUPLICATE
+from include.triage.classify import to_record
+from include.triage.groups import group
+from include.triage.story import markdown, story
+from include.triage.unusual import Background
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from include.bookkeeping.ledger import Ledger
+    from include.bookkeeping.records import DiagnosisRecord, Slice, Submission
+    from include.campaign.states import JobStatus
+    from include.recovery.decision import Decision
+    from include.recovery.review import Reviewed
+    from include.recovery.standing import Standing
+
+NOTES_SHOWN = 8
+OPTIONS_TEXT = """\
+| answer | what it does |
+|---|---|
+| Recover again | removes jobs that are still held, then submits all that is missing once more |
+| Accept as is | the slice goes on with what is accepted |
+| Stop | this task fails, and the slice with it |
+"""
+
+
+def story_of(standing: Standing, reviewed: Sequence[Reviewed]) -> list[str]:
+    """Return the lines for a check's log: the numbers, the causes of what is still missing, what is odd."""
+    lines = [headline(standing)]
+    lines += [_submission(each) for each in reviewed]
+    still_open = standing.missing | standing.held
+    lines += story(group(_open(reviewed, still_open), background=_background(reviewed)))
+    lines += list(_notes(reviewed))
+    return lines
+
+
+def headline(standing: Standing) -> str:
+    """Return a stage's numbers in one line."""
+    done, expected = len(standing.accepted), standing.expected
+    share = 100 * done / expected if expected else 100.0
+    held = f" ({len(standing.held)} of them held)" if standing.held else ""
+    late = f", {len(standing.fresh)} not submitted yet (their inputs came late)" if standing.fresh else ""
+    return (
+        f"{standing.stage}, run {standing.run}: {done} of {expected} subruns accepted ({share:.1f} %); "
+        f"{len(standing.missing)} missing, {len(standing.unknown)} unknown{held}{late}; "
+        f"the threshold is {100 * standing.threshold:g} %"
+    )
+
+
+def question(ledger: Ledger, item: Slice, stage: str, decision: Decision) -> tuple[str, str]:
+    """Return the subject and the Markdown body of what a person is asked."""
+    found = ledger.diagnoses(
+        dag_id=item.dag_id, tranche=item.tranche, run=item.run, stage=stage, open_only=True
+    )
+    causes = markdown(group([each for each in found if each.diagnosis.category != DUPLICATE]))
+    subject = f"{stage}, run {item.run}: what next?"
+    return subject, f"**{stage}, run {item.run}**: {decision.why}.\n\n{causes}\n\n{OPTIONS_TEXT}"
+
+
+def _submission(reviewed: Reviewed) -> str:
+    """Return how one submission went, in a line."""
+    judgement, name = reviewed.judgement, "first submission"
+    if reviewed.submission.recovery:
+        name = f"recovery {reviewed.submission.recovery}"
+    states: dict[JobStatus, int] = {}
+    for job in judgement.jobs:
+        states[job.status] = states.get(job.status, 0) + 1
+    jobs = ", ".join(f"{count} {status.name.lower().replace('_', ' ')}" for status, count in states.items())
+    clusters = ", ".join(f"{cluster}@{schedd}" for schedd, cluster, _ in reviewed.submission.clusters)
+    return (
+        f"{name} ({clusters}): {len(judgement.units)} jobs, {jobs or 'no ad'}; "
+        f"{len(judgement.executions)} executions reported, {len(judgement.duplicates)} duplicate outputs"
+    )
+
+
+def _open(reviewed: Iterable[Reviewed], still_open: frozenset[int]) -> list[StageDiagnosis]:
+    """Return the latest diagnosis of each job whose subruns are still open."""
+    latest: dict[int, StageDiagnosis] = {}
+    for each in reviewed:
+        for diagnosis in each.diagnoses:
+            if diagnosis.failure.first_subrun in still_open:
+                record = to_record(diagnosis)
+                latest[record.first_subrun] = stage_diagnosis(each.submission, record)
+    return list(latest.values())
+
+
+def stage_diagnosis(submission: Submission, record: DiagnosisRecord) -> StageDiagnosis:
+    """Return a diagnosis with where it belongs."""
+    return StageDiagnosis(
+        dag_id=submission.dag_id,
+        tranche=submission.tranche,
+        run=submission.run,
+        stage=submission.stage,
+        tag=submission.tag,
+        diagnosis=record,
+    )
+
+
+def _background(reviewed: Iterable[Reviewed]) -> Background:
+    """Return what is known of all jobs of the stage, good ones too."""
+    nodes: dict[str, int] = {}
+    sites: dict[str, int] = {}
+    good: list[float] = []
+    subruns: dict[tuple[str, int], tuple[int, int]] = {}
+    for each in reviewed:
+        for job in each.judgement.jobs:
+            if job.host:
+                name = job.host.rpartition("@")[2]
+                nodes[name] = nodes.get(name, 0) + 1
+            if job.site:
+                sites[job.site] = sites.get(job.site, 0) + 1
+            if job.exit_code == 0 and job.ended_at is not None:
+                good.append(job.ended_at)
+        key = (each.submission.stage, each.submission.run)
+        units = each.submission.units
+        first, last = subruns.get(key, (units[0].first_subrun, units[-1].last_subrun))
+        subruns[key] = (min(first, units[0].first_subrun), max(last, units[-1].last_subrun))
+    return Background(nodes=nodes, sites=sites, good_at=good, subruns=subruns)
+
+
+def _notes(reviewed: Iterable[Reviewed]) -> Iterable[str]:
+    """Yield what is odd although it is accepted: duplicates with their reason, conflicts in the evidence."""
+    for each in reviewed:
+        notes = [
+            f"subruns {row.first_subrun}..{row.last_subrun}: {row.cause} (job {row.job_id}: {row.evidence})"
+            for row in each.duplicates
+        ]
+        notes += each.judgement.notes
+        yield from (f"note: {note}" for note in notes[:NOTES_SHOWN])
+        if len(notes) > NOTES_SHOWN:
+            yield f"note: and {len(notes) - NOTES_SHOWN} more of the kind; the ledger has them"

@@ -1,0 +1,56 @@
+"""Act on a submission's held jobs, and wait on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from prodsys_operators.scope import open_ledger, open_tools
+from prodsys_operators.triggers import SubmissionTrigger
+
+if TYPE_CHECKING:
+    from include.recovery.review import Tools
+    from prodsys_operators.scope import Scope
+
+
+def look_at_holds(tag: str, *, ends_task: bool, log: Any) -> SubmissionTrigger:
+    """Release, remove or leave held jobs of `tag` by their class; return the trigger that waits on."""
+    with open_ledger() as (settings, ledger), open_tools(settings, ledger) as tools:
+        return _look(tools, tag, ends_task=ends_task, log=log)
+
+
+def _look(tools: Tools, tag: str, *, ends_task: bool, log: Any) -> SubmissionTrigger:
+    from include.recovery.holds import handle_holds
+
+    submission = tools.ledger.submission(tag)
+    if submission is None:
+        raise AirflowFailException(f"{tag!r} is not in the ledger; clear the submit task before this one")
+    stage = tools.ledger.plan_of(submission.dag_id, submission.tranche).stage(submission.stage)
+    handled = handle_holds(tools, stage, submission)
+    for line in handled.lines:
+        log.info(line)
+    log.info(
+        "%s: %d held jobs released, %d removed, %d left as they are; waiting on",
+        tag,
+        handled.released,
+        handled.removed,
+        handled.left,
+    )
+    return SubmissionTrigger(tag=tag, ends_task=ends_task, holds_known=handled.left, again_s=handled.again_s)
+
+
+def remove_held(scope: Scope, stage: str, *, who: str, log: Any) -> str:
+    """Remove the stage's held jobs, as `who` asked; return the tag of the last submission that had some."""
+    from include.recovery.holds import remove_all_held
+
+    found, plan_stage = "", scope.plan.stage(stage)
+    with open_tools(scope.settings, scope.ledger) as tools:
+        for submission in scope.ledger.submissions(
+            scope.plan.dag_id, scope.slice.tranche, run=scope.slice.run, stage=stage
+        ):
+            removed = remove_all_held(tools, plan_stage, submission, who=who) if submission.clusters else 0
+            if removed:
+                found = submission.tag
+                log.info("%s: %d held jobs removed", submission.tag, removed)
+    return found

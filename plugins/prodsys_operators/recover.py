@@ -1,0 +1,189 @@
+"""Bring a stage of a slice to its threshold: recover by itself, then ask a person."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
+from airflow.sdk.execution_time.hitl import upsert_hitl_detail
+
+from include.campaign.states import ActionKind
+from prodsys_operators.check import StageUnknown, figures, review
+from prodsys_operators.holds import look_at_holds, remove_held
+from prodsys_operators.scope import Scope, SliceOperator
+from prodsys_operators.sending import intend, send
+from prodsys_operators.triggers import SubmissionTrigger
+from prodsys_operators.wait import LIMIT
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from include.recovery.decision import Decision
+    from include.recovery.standing import Standing
+
+AGAIN, ACCEPT, STOP = "Recover again", "Accept as is", "Stop"
+OPTIONS = (AGAIN, ACCEPT, STOP)
+WHO = "prodsys"
+
+
+class RecoverOperator(SliceOperator):
+    """Says that nothing needs doing, or submits what is proven missing until the threshold is met.
+
+    All state is in the ledger: whenever it starts, it finishes what was begun. Once the attempts are spent,
+    or no recovery would help, it asks a person (a required action in Airflow's UI).
+    """
+
+    ui_color = "#f9dcc4"
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("retries", 6)
+        super().__init__(**kwargs)
+
+    def execute(self, context: Context) -> dict[str, int]:
+        """Return the stage's figures once it is good, or accepted by a person."""
+        with self.scope(context) as scope:
+            standing = self.standing(scope)
+            if standing.pending:
+                self.send(scope, standing.pending)
+            if standing.unjudged:
+                self.wait(standing.unjudged)
+            if standing.unknown - standing.held:
+                standing = review(scope, self.stage, log=self.log)
+            return self.go_on(context, scope, standing)
+
+    def resume(self, context: Context, event: Any = None, *, forced: bool = False) -> dict[str, int]:
+        """Act on held jobs and wait on, or review what the recovery made and go on.
+
+        `forced`: a person wants one more recovery once the removed jobs are gone.
+        """
+        if isinstance(event, dict) and not event.get("over", True):
+            trigger = look_at_holds(event["tag"], ends_task=False, log=self.log)
+            self.defer(trigger=trigger, method_name="resume", kwargs={"forced": forced}, timeout=LIMIT)
+        with self.scope(context) as scope:
+            return self.go_on(context, scope, review(scope, self.stage, log=self.log), forced=forced)
+
+    def answered(self, context: Context, event: dict[str, Any]) -> dict[str, int]:
+        """Do what a person decided."""
+        if "error" in event:
+            raise AirflowFailException(f"the required action ended without an answer: {event['error']}")
+        chosen, user = event["chosen_options"][0], event.get("responded_by_user") or {}
+        who = str(user.get("name") or user.get("id") or "unknown user")
+        with self.scope(context) as scope:
+            standing = self.standing(scope)
+            kinds = {AGAIN: ActionKind.RECOVER_AGAIN, ACCEPT: ActionKind.ACCEPT, STOP: ActionKind.STOP}
+            numbers = f"{len(standing.accepted)} of {standing.expected} subruns accepted"
+            self.note(scope, kinds[chosen], detail=f"{chosen}: {numbers}", who=who)
+            self.log.info("%s decided: %s; %s", who, chosen, numbers)
+            if chosen == STOP:
+                raise AirflowFailException(f"stopped by {who}: {numbers}")
+            if chosen == ACCEPT:
+                return figures(standing)
+            if standing.held and (tag := remove_held(scope, self.stage, who=who, log=self.log)):
+                self.wait(tag, forced=True)
+            return self.go_on(context, scope, standing, forced=True)
+
+    def standing(self, scope: Scope) -> Standing:
+        """Return how the stage stands by the ledger."""
+        from include.recovery.standing import standing_of
+
+        return standing_of(scope.ledger, scope.plan, scope.plan.stage(self.stage), scope.slice)
+
+    def go_on(
+        self, context: Context, scope: Scope, standing: Standing, *, forced: bool = False
+    ) -> dict[str, int]:
+        """Decide and act; comes back only where nothing needs doing."""
+        from include.recovery.decision import Act, decide
+        from include.recovery.past import past_of
+
+        stage, past = scope.plan.stage(self.stage), past_of(scope.ledger, scope.slice, self.stage)
+        decision = decide(standing, stage, past, forced=forced)
+        self.log.info("%s, run %d: %s", self.stage, scope.slice.run, decision.why)
+        if decision.act is Act.RECOVER:
+            self.recover(scope, standing, decision)
+        elif decision.act is Act.ASK:
+            self.ask(context, scope, decision)
+        self.run_own_checks(context, scope)
+        return figures(standing)
+
+    def run_own_checks(self, context: Context, scope: Scope) -> None:
+        """Ask a person where a check of the experiment's own speaks against the stage as a whole."""
+        from include.campaign.states import Outcome
+        from include.recovery.decision import Act, Decision
+        from include.recovery.wide_checks import said, stage_verdicts
+
+        stage = scope.plan.stage(self.stage)
+        verdicts = stage_verdicts(scope.ledger, scope.plan, stage, scope.slice)
+        for each in verdicts:
+            self.log.info("check %s: %s %s", each.verdict.check, each.verdict.outcome, each.verdict.reason)
+        if wrong := said(verdicts, Outcome.FAILED):
+            self.ask(context, scope, Decision(act=Act.ASK, why=wrong))
+        if unclear := said(verdicts, Outcome.UNKNOWN):
+            raise StageUnknown(f"{self.stage}, run {scope.slice.run}: {unclear}")
+
+    def recover(self, scope: Scope, standing: Standing, decision: Decision) -> NoReturn:
+        """Submit the subruns that the decision names, and wait for them."""
+        from include.recovery.recovered import recovery_units
+
+        number = standing.recoveries + 1
+        tag, stage = scope.tag(self.stage, number), scope.plan.stage(self.stage)
+        units = recovery_units(
+            scope.ledger, scope.plan, stage, scope.slice, subruns=decision.subruns, tag=tag, now=time.time()
+        )
+        if not units:
+            raise AirflowFailException(f"{decision.why}; but the inputs of none of them are there any more")
+        self.note(scope, ActionKind.RECOVER, detail=decision.why, tag=tag)
+        intend(scope, self.stage, recovery=number, units=units, changes=decision.changes)
+        self.log.info("subruns %s; asks for %s", [unit.first_subrun for unit in units], decision.changes)
+        self.send(scope, tag)
+        self.wait(tag)
+
+    def send(self, scope: Scope, tag: str) -> None:
+        """Send what was intended under `tag`."""
+        from include.bookkeeping.records import Submission
+
+        intent = scope.ledger.submission(tag)
+        if not isinstance(intent, Submission) or intent.recovery == 0:
+            raise AirflowFailException(f"{tag} was not submitted; clear the submit task before this one")
+        reopened = intend(
+            scope, self.stage, recovery=intent.recovery, units=intent.units, changes=intent.changes
+        )
+        send(scope, reopened, log=self.log)
+
+    def wait(self, tag: str, *, forced: bool = False) -> NoReturn:
+        """Wait in the triggerer, without a worker."""
+        trigger = SubmissionTrigger(tag=tag, ends_task=False)
+        self.defer(trigger=trigger, method_name="resume", kwargs={"forced": forced}, timeout=LIMIT)
+        raise AssertionError
+
+    def ask(self, context: Context, scope: Scope, decision: Decision) -> NoReturn:
+        """Ask a person, with what triage found; or fail, where the spec says so."""
+        from include.recovery.story import question
+
+        subject, body = question(scope.ledger, scope.slice, self.stage, decision)
+        if scope.plan.stage(self.stage).recovery.then == "fail":
+            raise AirflowFailException(f"{decision.why}. Mend the cause, then clear this task")
+        self.note(scope, ActionKind.ASK, detail=decision.why)
+        upsert_hitl_detail(
+            ti_id=context["ti"].id, options=list(OPTIONS), subject=subject, body=body, params={}
+        )
+        self.log.warning("asking a person under Required Actions: %s", subject)
+        raise TaskAwaitingInput(method_name="answered", timeout=None)
+
+    def note(self, scope: Scope, kind: ActionKind, *, detail: str, who: str = WHO, tag: str = "") -> None:
+        """Write to the ledger what is done."""
+        from include.bookkeeping.records import ActionRecord
+
+        scope.ledger.record_action(
+            ActionRecord(
+                at=time.time(),
+                who=who,
+                kind=kind,
+                dag_id=scope.plan.dag_id,
+                tranche=scope.slice.tranche,
+                run=scope.slice.run,
+                stage=self.stage,
+                tag=tag,
+                detail=detail,
+            )
+        )

@@ -1,0 +1,300 @@
+"""Faults injected into real campaigns: each is told apart, and what can be recovered is, exactly once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from embedded.pool_config import Node
+from include.batch.package import worker_program
+from include.campaign.states import ActionKind, OutputState
+from tests.integration.deployments import Site, condor, make_drill_files, run_site
+from tests.integration.test_campaign import failed_tasks, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from include.bookkeeping.records import DiagnosisRecord, Submission
+
+LIMIT_S = 480.0
+REPOSITORY = "drill.example.org"
+SOUND = ("wn1.pool", "wn2.pool")
+STALE, HOLE = "wn3.pool", "wn4.pool"
+QUIET = (0, 9, 13)
+"""Subruns of `faults` that do nothing wrong by themselves."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A deployment with two sound nodes, one with a stale CVMFS, and one that eats jobs."""
+    folder = tmp_path_factory.mktemp("drill")
+    for name, revision in (("fresh", 7), ("stale", 3)):
+        repository = folder / name / REPOSITORY
+        repository.mkdir(parents=True)
+        (repository / "setup.sh").write_text("a file\n", encoding="utf-8")
+        os.setxattr(repository, "user.revision", str(revision).encode())
+    sound = (("PRODSYS_CVMFS_ROOT", str(folder / "fresh")),)
+    nodes = (
+        Node(name="wn1", cpus=6, job_environment=sound),
+        Node(name="wn2", cpus=6, job_environment=sound),
+        Node(name="wn3", cpus=1, job_environment=(("PRODSYS_CVMFS_ROOT", str(folder / "stale")),)),
+        Node(name="wn4", cpus=1, black_hole=True),
+    )
+    state = folder / "state"
+    make_drill_files(state / "area" / "drill", {1: 14, 11: 20, 21: 20, 31: 60})
+    yield from run_site(state, nodes=nodes)
+
+
+def submissions(site: Site, dag_id: str, run_id: str) -> list[Submission]:
+    return [row for row in site.ledger.submissions(dag_id, run_id, stage="gen") if row.clusters]
+
+
+def first_submission(site: Site, dag_id: str, run_id: str) -> Submission:
+    wait_until(lambda: submissions(site, dag_id, run_id), f"the submission of {dag_id}")
+    return submissions(site, dag_id, run_id)[0]
+
+
+def test_a_node_that_eats_jobs_is_excluded_while_the_others_run(site: Site) -> None:
+    site.api.wait_for_dag("drill.hole", limit_s=120)
+    run_id = site.api.trigger("drill.hole")
+    assert site.api.follow("drill.hole", run_id, limit_s=LIMIT_S) == "success"
+    jobs = [job for row in submissions(site, "drill.hole", run_id) for job in site.ledger.jobs(row.tag)]
+    assert not [job.process for job in jobs if (job.host or "").endswith(f"@{HOLE}")], "lost to the node"
+    # It had some, each of which went back into the queue at once.
+    assert 1 <= sum(job.starts - 1 for job in jobs) <= 5
+    assert HOLE in {each.name for each in site.ledger.exclusions(0.0, all=True)}
+
+
+def test_bad_code_stops_at_once_with_one_cause_and_blames_no_node(site: Site) -> None:
+    site.api.wait_for_dag("drill.badcode", limit_s=120)
+    run_id = site.api.trigger("drill.badcode")
+
+    def question() -> dict[str, Any] | None:
+        return site.api.question("drill.badcode", run_id, "slice.gen.recover", map_index=0)
+
+    wait_until(question, "the question", LIMIT_S)
+    asked = question() or {}
+    assert "KeyError: 'target_z'" in asked["body"]
+    assert "12 of 20" in asked["body"]
+    rows = site.ledger.diagnoses(dag_id="drill.badcode", tranche=run_id, open_only=True)
+    assert Counter(row.diagnosis.category for row in rows).most_common(1)[0] == ("code", 8)
+    assert {each.name for each in site.ledger.exclusions(0.0, all=True)} <= {HOLE}
+    site.api.answer("drill.badcode", run_id, "slice.gen.recover", map_index=0, option="Stop")
+    assert site.api.follow("drill.badcode", run_id, limit_s=LIMIT_S) == "failed"
+    assert [act.kind for act in site.ledger.actions("drill.badcode", run_id)][-1] is ActionKind.STOP
+
+
+def test_a_campaign_above_its_threshold_needs_nobody(site: Site) -> None:
+    site.api.wait_for_dag("drill.mostly", limit_s=120)
+    run_id = site.api.trigger("drill.mostly")
+    assert site.api.follow("drill.mostly", run_id, limit_s=LIMIT_S) == "success"
+    log = site.api.log("drill.mostly", run_id, "slice.gen.recover", map_index=0)
+    assert "of 20 subruns accepted" in log
+
+
+def evict_a_running_job(site: Site, submission: Submission, processes: tuple[int, ...]) -> int:
+    """Vacate one of these processes while it runs on a sound node, and return its number."""
+    schedd, cluster, _ = submission.clusters[0]
+
+    def running() -> list[int]:
+        rows = condor(
+            site, "condor_q", "-name", schedd, str(cluster), "-af", "ProcId", "JobStatus", "RemoteHost"
+        )
+        fields = [line.split() for line in rows.splitlines()]
+        return [
+            int(process)
+            for process, status, host in fields
+            if int(process) in processes and status == "2" and host.rpartition("@")[2] in SOUND
+        ]
+
+    wait_until(running, f"one of the jobs {processes} to run", LIMIT_S)
+    process = running()[0]
+    condor(site, "condor_vacate_job", "-name", schedd, f"{cluster}.{process}")
+    return process
+
+
+def flip_a_byte(site: Site, submission: Submission) -> int:
+    """Change a byte of the first file that a quiet subrun's job publishes; return the subrun."""
+    area, cluster = (
+        site.deployment.state / "area" / "outstage" / "drill" / "faults",
+        submission.clusters[0][1],
+    )
+
+    def published() -> list[tuple[int, Path]]:
+        return [
+            (subrun, file) for subrun in QUIET for file in area.glob(f"gen/*/*/{cluster}.{subrun}.*/*.root")
+        ]
+
+    wait_until(published, "a file of a quiet subrun", LIMIT_S)
+    subrun, path = published()[0]
+    with path.open("r+b") as file:
+        file.seek(-200, os.SEEK_END)
+        byte = file.read(1)
+        file.seek(-200, os.SEEK_END)
+        file.write(bytes([byte[0] ^ 0xFF]))
+    return subrun
+
+
+def run_by_hand(site: Site, submission: Submission, process: int) -> None:
+    """Run a process of a submission once more outside the pool: an original that comes late."""
+    schedd, cluster, _ = submission.clusters[0]
+    scratch = site.deployment.state / "by-hand"
+    scratch.mkdir()
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "CLUSTER": str(cluster),
+        "PROCESS": str(process),
+        "JOBSUBJOBID": f"{cluster}.{process}@{schedd}",
+        "CONDOR_DIR_INPUT": str(Path(__file__).parent / "specs" / "drill"),
+        "_CONDOR_SCRATCH_DIR": str(scratch),
+        "PRODSYS_CVMFS_ROOT": str(site.deployment.state.parent / "fresh"),
+    }
+    command = [sys.executable, worker_program(), "run", str(Path(submission.work_dir) / "job.json")]
+
+    def done() -> bool:
+        # Its script fails the first time that it runs at all, which may be here.
+        ended = subprocess.run(command, env=environment, cwd=scratch, check=False, timeout=60)
+        return ended.returncode == 0
+
+    assert done() or done()
+
+
+def recovered(site: Site, run_id: str, subrun: int) -> bool:
+    """Whether a recovery was sent for the subrun."""
+    return any(
+        unit.first_subrun == subrun
+        for row in submissions(site, "drill.faults", run_id)
+        if row.recovery
+        for unit in row.units
+    )
+
+
+@pytest.fixture(scope="module")
+def drill(site: Site) -> tuple[Site, str, dict[str, int]]:
+    """The campaign with a job of each fault, run to its end; and the subruns that were interfered with."""
+    site.api.wait_for_dag("drill.faults", limit_s=120)
+    for each in site.ledger.exclusions(time.time()):
+        site.ledger.lift(each.kind, each.name, by="a test", now=time.time())
+    run_id = site.api.trigger("drill.faults")
+    first = first_submission(site, "drill.faults", run_id)
+    chosen = {"evicted": evict_a_running_job(site, first, (10, 12)), "flipped": flip_a_byte(site, first)}
+    wait_until(lambda: recovered(site, run_id, 11), "a recovery of subrun 11", LIMIT_S)
+    run_by_hand(site, first, 11)
+    state = site.api.follow("drill.faults", run_id, limit_s=LIMIT_S)
+    assert state == "success", failed_tasks(site, "drill.faults", run_id)
+    # Another look at everything, as an operator may take.
+    site.api.clear("drill.faults", run_id, ["slice.gen.check"])
+    assert site.api.follow("drill.faults", run_id, limit_s=LIMIT_S) == "success"
+    return site, run_id, chosen
+
+
+def told(site: Site, run_id: str) -> dict[int, list[DiagnosisRecord]]:
+    """Return subrun → what triage said of its jobs, over all submissions."""
+    found: dict[int, list[DiagnosisRecord]] = defaultdict(list)
+    for each in site.ledger.diagnoses(dag_id="drill.faults", tranche=run_id, stage="gen"):
+        found[each.diagnosis.first_subrun].append(each.diagnosis)
+    return found
+
+
+def states(site: Site, run_id: str) -> dict[int, Counter[OutputState]]:
+    """Return subrun → its outputs by state."""
+    found: dict[int, Counter[OutputState]] = defaultdict(Counter)
+    for row in submissions(site, "drill.faults", run_id):
+        for output in site.ledger.outputs(row.tag):
+            # Cleanup takes nothing here: the outputs are kept.
+            found[output.first_subrun][output.state] += 1
+    return found
+
+
+def test_every_subrun_is_accepted_exactly_once(drill: tuple[Site, str, Any]) -> None:
+    site, run_id, _ = drill
+    accepted = {subrun: count[OutputState.ACCEPTED] for subrun, count in states(site, run_id).items()}
+    assert accepted == dict.fromkeys(range(14), 1)
+    (merged,) = site.ledger.accepted_outputs(experiment="drill", run=1, stage="merge_gen")
+    assert (merged.first_subrun, merged.last_subrun, merged.events) == (0, 13, 140)
+
+
+def test_only_what_had_failed_was_sent_again(drill: tuple[Site, str, Any]) -> None:
+    site, run_id, _ = drill
+    first, *recoveries = submissions(site, "drill.faults", run_id)
+    assert len(first.units) == 14
+    again = {unit.first_subrun for row in recoveries for unit in row.units}
+    assert again <= set(told(site, run_id))
+
+
+@pytest.mark.parametrize(
+    ("subrun", "category", "words"),
+    [
+        (1, "input", "FileOpenError"),
+        (2, "node", "signal 7"),
+        (3, "", "signal 9"),
+        (5, "time", ""),
+        (6, "output", ""),
+        (7, "data", "cut"),
+        (8, "", "9, expected 10"),
+        (11, "", "exit code 1"),
+    ],
+)
+def test_each_fault_is_told_with_its_evidence(
+    drill: tuple[Site, str, Any], subrun: int, category: str, words: str
+) -> None:
+    site, run_id, _ = drill
+    rows = told(site, run_id)[subrun]
+    assert all(row.evidence and row.cause and row.advice for row in rows), rows
+    fitting = [
+        row for row in rows if category in ("", row.category) and words in f"{row.cause} {row.evidence}"
+    ]
+    assert fitting, rows
+
+
+def test_a_flipped_byte_is_found(drill: tuple[Site, str, Any]) -> None:
+    site, run_id, chosen = drill
+    assert any(
+        "wrong sha256" in f"{row.cause} {row.evidence}" for row in told(site, run_id)[chosen["flipped"]]
+    )
+
+
+def test_a_job_out_of_memory_gets_more(drill: tuple[Site, str, Any]) -> None:
+    site, run_id, _ = drill
+    acts = site.ledger.actions("drill.faults", run_id)
+    released = [act for act in acts if act.kind is ActionKind.RELEASE and "MB" in act.detail]
+    removed = [row for row in told(site, run_id)[4] if row.category == "memory"]
+    assert released or removed, acts
+
+
+def test_a_job_that_ran_twice_is_accepted_once(drill: tuple[Site, str, Any]) -> None:
+    site, run_id, chosen = drill
+    (job,) = [
+        job
+        for job in site.ledger.jobs(submissions(site, "drill.faults", run_id)[0].tag)
+        if job.process == chosen["evicted"]
+    ]
+    assert job.starts >= 2
+    assert states(site, run_id)[chosen["evicted"]][OutputState.ACCEPTED] == 1
+
+
+def test_a_late_original_is_a_duplicate_and_is_explained(drill: tuple[Site, str, Any]) -> None:
+    site, run_id, _ = drill
+    found = states(site, run_id)[11]
+    assert (found[OutputState.ACCEPTED], found[OutputState.DUPLICATE]) == (1, 1)
+    assert any(
+        row.category == "duplicate" and "more than once" in row.cause for row in told(site, run_id)[11]
+    )
+
+
+def test_a_node_with_a_stale_cvmfs_is_refused_and_known(drill: tuple[Site, str, Any]) -> None:
+    site, run_id, _ = drill
+    rows = [row for rows in told(site, run_id).values() for row in rows if row.host == STALE]
+    assert rows
+    assert all(row.category == "cvmfs" and REPOSITORY in f"{row.cause} {row.evidence}" for row in rows), rows
+    (facts,) = site.ledger.node_facts(host=STALE)
+    assert dict(facts.cvmfs) == {REPOSITORY: 3}
+    (facts,) = site.ledger.node_facts(host=SOUND[0])
+    assert dict(facts.cvmfs) == {REPOSITORY: 7}
