@@ -21,10 +21,9 @@ GROWTH = 1.5
 """A recovery asks for so much more of what ran out."""
 HEADROOM = 1.25
 """And for at least so much more than the jobs were seen to use."""
-MOST_NODES = 0.5
-"""A recovery never keeps off more than this fraction of the nodes that the stage has run on."""
+MOST_PLACES = 0.5
+"""A recovery never keeps off more than this fraction of the nodes, or sites, that the stage has run on."""
 FINAL = frozenset({Remedy.NONE, Remedy.PERSON})
-SITES_SHOWN = 10
 UNCLASSIFIED = "unclassified"
 
 
@@ -63,6 +62,8 @@ class Past:
     """Most that a job of the stage was seen to use, 2**20 bytes."""
     nodes: int = 0
     """Nodes that jobs of the stage have run on."""
+    sites: int = 0
+    """Sites likewise."""
 
 
 def decide(standing: Standing, stage: StagePlan, past: Past, *, forced: bool = False) -> Decision:
@@ -70,30 +71,30 @@ def decide(standing: Standing, stage: StagePlan, past: Past, *, forced: bool = F
 
     `forced`: a person wants one more recovery, of all that is missing, whatever the causes and the attempts.
     """
-    done = len(standing.accepted)
+    done, number = len(standing.accepted), standing.recoveries + 1
     numbers = (
         f"{done} of {standing.expected} subruns accepted ({_share(done, standing.expected)}), "
         f"the threshold is {100 * standing.threshold:g} %"
     )
-    if standing.good and not forced:
-        rest = len(standing.missing) + len(standing.fresh)
-        left = f", and the {rest} others stay as they are" if rest else ""
-        return Decision(act=Act.NOTHING, why=f"nothing needs doing: {numbers}{left}")
-    if standing.unknown:
-        held = f"{len(standing.unknown)} subruns are open because their jobs are held"
-        return Decision(act=Act.ASK, why=f"{held}; {numbers}")
-    number = standing.recoveries + 1
+    left = number <= stage.recovery.attempts
+    forced = forced and bool(standing.missing | standing.fresh)
+    # Inputs that came late were never tried: they are worth an attempt at any rate of success.
+    if standing.good and not forced and not (standing.fresh and left):
+        return Decision(act=Act.NOTHING, why=f"nothing needs doing: {numbers}{_rest(standing)}")
     remedies = {subrun: remedy_of(past.diagnoses.get(subrun, ())) for subrun in standing.missing}
     changes, spent = _changes(stage, past, remedies)
-    if forced and standing.missing | standing.fresh:
+    if forced:
         everything = tuple(sorted(standing.missing | standing.fresh))
         why = f"recovery {number}, asked for by a person, for {len(everything)} subruns; {numbers}"
         return Decision(act=Act.RECOVER, why=why, subruns=everything, changes=changes)
+    if standing.unknown and not standing.good:
+        held = f"{len(standing.unknown)} subruns are open because their jobs are held"
+        return Decision(act=Act.ASK, why=f"{held}; {numbers}")
     wanted = {subrun for subrun, remedy in remedies.items() if remedy not in FINAL | spent} | standing.fresh
     if not standing.enough(done + len(wanted)):
         return Decision(act=Act.ASK, why=f"{_hopeless(standing, len(wanted), spent)}; {numbers}")
     allowed = stage.recovery.attempts
-    if number > allowed:
+    if not left:
         return Decision(act=Act.ASK, why=f"all {allowed} recoveries are spent; {numbers}")
     return Decision(
         act=Act.RECOVER,
@@ -116,6 +117,18 @@ def remedy_of(diagnoses: Sequence[DiagnosisRecord]) -> Remedy:
         ):
             return Remedy.NONE
     return last.remedy
+
+
+def _rest(standing: Standing) -> str:
+    """Say what is left as it is."""
+    others = len(standing.missing) + len(standing.fresh)
+    parts = [f"the {others} others stay as they are"] if others else []
+    if standing.held:
+        parts.append(
+            f"{len(standing.held)} jobs stay held until somebody releases or removes them; an output that "
+            "comes late is accepted when the check is cleared"
+        )
+    return "".join(f"; {part}" for part in parts)
 
 
 def _changes(
@@ -152,18 +165,20 @@ def _changes(
 
 
 def _worst(past: Past, remedies: Mapping[int, Remedy], remedy: Remedy) -> tuple[str, ...]:
-    """Return the nodes (or sites) that failures with this remedy were on: the worst ones, not too many."""
+    """Return the nodes (or sites) to keep off: the latest failures' with this remedy, then earlier ones."""
+    is_node = remedy is Remedy.OTHER_NODE
     counts: Counter[str] = Counter()
     for subrun, wanted in remedies.items():
         if wanted is remedy and past.diagnoses.get(subrun):
             last = past.diagnoses[subrun][-1]
-            where = last.host if remedy is Remedy.OTHER_NODE else last.site
+            where = last.host if is_node else last.site
             if where:
                 counts[where] += 1
-    if remedy is Remedy.OTHER_SITE:
-        return tuple(sorted(name for name, _ in counts.most_common(SITES_SHOWN)))
-    most = int(past.nodes * MOST_NODES)
-    return tuple(sorted(name for name, _ in counts.most_common(most)))
+    earlier = past.last.machines if is_node else past.last.sites
+    worst = [name for name, _ in counts.most_common()]
+    worst += [name for name in earlier if name not in counts]
+    most = int((past.nodes if is_node else past.sites) * MOST_PLACES)
+    return tuple(sorted(worst[:most]))
 
 
 def _hopeless(standing: Standing, wanted: int, spent: Iterable[Remedy]) -> str:

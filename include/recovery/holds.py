@@ -57,7 +57,7 @@ def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Hand
     """Release, remove or leave each held job of the submission; PoolError where a schedd does not answer.
 
     Each act is in the ledger before it happens. Acting twice is harmless: only a job that is held is
-    released or removed, and releases are counted by job.
+    released or removed, and however often one hold is acted on, it counts as one release.
     """
     now = tools.clock()
     held = {ad.job_id: ad for ad in ads_of(tools.pool, submission) if ad.status is JobStatus.HELD}
@@ -74,7 +74,7 @@ def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Hand
     for group in _grouped(due):
         first = group[0]
         kind = ActionKind.REMOVE if first.action is HoldAction.REMOVE else ActionKind.RELEASE
-        tools.ledger.record_action(_action(submission, kind, group, now=now))
+        tools.ledger.record_actions(_actions(submission, kind, group, now=now))
         jobs = [(step.ad.cluster, step.ad.process) for step in group]
         if first.action is HoldAction.REMOVE:
             # One reason a call: what held the first is said of all, and they are of one class.
@@ -181,10 +181,16 @@ def _grouped(steps: Sequence[_Step]) -> list[list[_Step]]:
     return list(found.values())
 
 
-def _action(submission: Submission, kind: ActionKind, group: Sequence[_Step], *, now: float) -> ActionRecord:
+def _actions(
+    submission: Submission, kind: ActionKind, group: Sequence[_Step], *, now: float
+) -> list[ActionRecord]:
+    """Return one record a job, dated by its hold: the same act is the same record."""
     with_memory = f" with {group[0].memory_mb} MB" if group[0].memory_mb is not None else ""
-    detail = f"{kind.value} {len(group)} held jobs{with_memory}: {group[0].diagnosis.cause}"
-    return _record(submission, kind, [step.ad for step in group], detail=detail, who=WHO, now=now)
+    detail = f"{kind.value} a held job{with_memory}: {group[0].diagnosis.cause}"
+    return [
+        _record(submission, kind, [step.ad], detail=detail, who=WHO, now=float(step.ad.status_since or now))
+        for step in group
+    ]
 
 
 def _record(

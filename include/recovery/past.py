@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from include.bookkeeping.records import AS_PLANNED
+from include.campaign.states import ActionKind
 from include.recovery.decision import Past
 
 if TYPE_CHECKING:
@@ -29,4 +30,13 @@ def past_of(ledger: Ledger, item: Slice, stage: str) -> Past:
         last=AS_PLANNED if last is None else last.changes,
         used_memory_mb=max((job.memory_mb for job in jobs if job.memory_mb is not None), default=None),
         nodes=len({job.host.rpartition("@")[2] for job in jobs if job.host}),
+        sites=len({job.site for job in jobs if job.site}),
     )
+
+
+def wanted_by_a_person(ledger: Ledger, item: Slice, stage: str) -> bool:
+    """Whether a person asked for one more recovery of the stage that has not been made yet."""
+    found = ledger.actions(item.dag_id, tranche=item.tranche, run=item.run, stage=stage)
+    asked = [act.at for act in found if act.kind is ActionKind.RECOVER_AGAIN]
+    made = [act.at for act in found if act.kind is ActionKind.RECOVER]
+    return max(asked, default=0.0) > max(made, default=0.0)

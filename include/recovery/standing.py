@@ -55,8 +55,8 @@ class Standing:
 
     @property
     def good(self) -> bool:
-        """Whether the next stage may start: the threshold is met and nothing is unknown."""
-        return self.enough(len(self.accepted)) and not self.unknown
+        """Whether the next stage may start: the threshold is met, and only held jobs are not proven."""
+        return self.enough(len(self.accepted)) and self.unknown == self.held
 
 
 def standing_of(ledger: Ledger, plan: CampaignPlan, stage: StagePlan, item: Slice) -> Standing:

@@ -109,7 +109,11 @@ def _background(reviewed: Iterable[Reviewed]) -> Background:
     sites: dict[str, int] = {}
     good: list[float] = []
     subruns: dict[tuple[str, int], tuple[int, int]] = {}
+    inputs: dict[tuple[str, int, int], Sequence[str]] = {}
     for each in reviewed:
+        for unit in each.submission.units:
+            paths = [path for _, named in unit.inputs for path in named]
+            inputs[each.submission.stage, each.submission.run, unit.first_subrun] = paths
         for job in each.judgement.jobs:
             if job.host:
                 name = job.host.rpartition("@")[2]
@@ -122,7 +126,7 @@ def _background(reviewed: Iterable[Reviewed]) -> Background:
         units = each.submission.units
         first, last = subruns.get(key, (units[0].first_subrun, units[-1].last_subrun))
         subruns[key] = (min(first, units[0].first_subrun), max(last, units[-1].last_subrun))
-    return Background(nodes=nodes, sites=sites, good_at=good, subruns=subruns)
+    return Background(nodes=nodes, sites=sites, good_at=good, subruns=subruns, inputs=inputs)
 
 
 def _notes(reviewed: Iterable[Reviewed]) -> Iterable[str]:

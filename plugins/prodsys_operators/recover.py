@@ -46,22 +46,21 @@ class RecoverOperator(SliceOperator):
             standing = self.standing(scope)
             if standing.pending:
                 self.send(scope, standing.pending)
+                self.wait(standing.pending)
             if standing.unjudged:
                 self.wait(standing.unjudged)
-            if standing.unknown - standing.held:
+            if standing.unknown:
+                # Held jobs too: somebody may have released or removed them since.
                 standing = review(scope, self.stage, log=self.log)
             return self.go_on(context, scope, standing)
 
-    def resume(self, context: Context, event: Any = None, *, forced: bool = False) -> dict[str, int]:
-        """Act on held jobs and wait on, or review what the recovery made and go on.
-
-        `forced`: a person wants one more recovery once the removed jobs are gone.
-        """
+    def resume(self, context: Context, event: Any = None) -> dict[str, int]:
+        """Act on held jobs and wait on, or review what the recovery made and go on."""
         if isinstance(event, dict) and not event.get("over", True):
             trigger = look_at_holds(event["tag"], ends_task=False, log=self.log)
-            self.defer(trigger=trigger, method_name="resume", kwargs={"forced": forced}, timeout=LIMIT)
+            self.defer(trigger=trigger, method_name="resume", timeout=LIMIT)
         with self.scope(context) as scope:
-            return self.go_on(context, scope, review(scope, self.stage, log=self.log), forced=forced)
+            return self.go_on(context, scope, review(scope, self.stage, log=self.log))
 
     def answered(self, context: Context, event: dict[str, Any]) -> dict[str, int]:
         """Do what a person decided."""
@@ -77,11 +76,14 @@ class RecoverOperator(SliceOperator):
             self.log.info("%s decided: %s; %s", who, chosen, numbers)
             if chosen == STOP:
                 raise AirflowFailException(f"stopped by {who}: {numbers}")
+            if standing.unknown:
+                # The question may be old: what has happened to held jobs since counts.
+                standing = review(scope, self.stage, log=self.log)
             if chosen == ACCEPT:
                 return figures(standing)
             if standing.held and (tag := remove_held(scope, self.stage, who=who, log=self.log)):
-                self.wait(tag, forced=True)
-            return self.go_on(context, scope, standing, forced=True)
+                self.wait(tag)
+            return self.go_on(context, scope, standing)
 
     def standing(self, scope: Scope) -> Standing:
         """Return how the stage stands by the ledger."""
@@ -89,14 +91,13 @@ class RecoverOperator(SliceOperator):
 
         return standing_of(scope.ledger, scope.plan, scope.plan.stage(self.stage), scope.slice)
 
-    def go_on(
-        self, context: Context, scope: Scope, standing: Standing, *, forced: bool = False
-    ) -> dict[str, int]:
+    def go_on(self, context: Context, scope: Scope, standing: Standing) -> dict[str, int]:
         """Decide and act; comes back only where nothing needs doing."""
         from include.recovery.decision import Act, decide
-        from include.recovery.past import past_of
+        from include.recovery.past import past_of, wanted_by_a_person
 
         stage, past = scope.plan.stage(self.stage), past_of(scope.ledger, scope.slice, self.stage)
+        forced = wanted_by_a_person(scope.ledger, scope.slice, self.stage)
         decision = decide(standing, stage, past, forced=forced)
         self.log.info("%s, run %d: %s", self.stage, scope.slice.run, decision.why)
         if decision.act is Act.RECOVER:
@@ -150,10 +151,10 @@ class RecoverOperator(SliceOperator):
         )
         send(scope, reopened, log=self.log)
 
-    def wait(self, tag: str, *, forced: bool = False) -> NoReturn:
+    def wait(self, tag: str) -> NoReturn:
         """Wait in the triggerer, without a worker."""
         trigger = SubmissionTrigger(tag=tag, ends_task=False)
-        self.defer(trigger=trigger, method_name="resume", kwargs={"forced": forced}, timeout=LIMIT)
+        self.defer(trigger=trigger, method_name="resume", timeout=LIMIT)
         raise AssertionError
 
     def ask(self, context: Context, scope: Scope, decision: Decision) -> NoReturn:

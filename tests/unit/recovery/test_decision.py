@@ -124,8 +124,42 @@ def test_bad_nodes_are_avoided_but_never_most_of_them() -> None:
     assert len(found.changes.machines) == 2
     assert found.changes.memory_mb is None
     assert outcome(accepted=80, missing={0: Remedy.OTHER_NODE}, threshold=1.0).changes.machines == ("wn0",)
-    sites = outcome(accepted=80, missing={0: Remedy.OTHER_SITE}, threshold=1.0).changes.sites
-    assert sites == ("S",)
+    some = {"sites": 2}
+    assert outcome(accepted=80, missing={0: Remedy.OTHER_SITE}, threshold=1.0, past=some).changes.sites == (
+        "S",
+    )
+    only = {"sites": 1}
+    assert outcome(accepted=80, missing={0: Remedy.OTHER_SITE}, threshold=1.0, past=only).changes.sites == ()
+
+
+def test_what_earlier_recoveries_kept_off_the_next_one_does_too() -> None:
+    past = {"last": RequestChanges(machines=("wn9",))}
+    found = outcome(accepted=80, missing={0: Remedy.OTHER_NODE}, threshold=1.0, recovery=1, past=past)
+    assert found.changes.machines == ("wn0", "wn9")
+    same = outcome(accepted=80, missing={0: Remedy.SAME}, threshold=1.0, recovery=1, past=past)
+    assert same.changes.machines == ("wn9",)
+
+
+def test_above_the_threshold_a_held_job_stops_nobody_and_is_named() -> None:
+    plan = stage()
+    standing = build_standing(
+        plan,
+        run=1,
+        units=[unit(0, UNKNOWN, held=True)],
+        accepted=frozenset(range(1, 100)),
+        possible=frozenset(),
+    )
+    found = decide(standing, plan, Past(diagnoses={}, last=AS_PLANNED))
+    assert found.act is Act.NOTHING
+    assert "1 jobs stay held" in found.why
+
+
+def test_late_inputs_are_tried_at_any_rate_of_success() -> None:
+    plan = stage()
+    late = frozenset({200, 201})
+    standing = build_standing(plan, run=1, units=[], accepted=frozenset(range(99)), possible=late)
+    found = decide(standing, plan, Past(diagnoses={}, last=AS_PLANNED))
+    assert (found.act, found.subruns) == (Act.RECOVER, (200, 201))
 
 
 def test_what_fails_twice_alike_and_unexplained_is_not_tried_a_third_time() -> None:

@@ -1,0 +1,174 @@
+"""The recover task, killed and asked at odd moments; the pool and jobsub are the shipped fakes."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput, TaskDeferred
+
+from include.batch.fake import FakePool
+from include.batch.pool import ClusterId, SubmitAnswer
+from include.bookkeeping.records import UnitState
+from include.campaign.states import ActionKind, JobStatus, SubrunState
+from prodsys_operators import recover as recover_module
+from prodsys_operators.recover import ACCEPT, AGAIN, STOP, RecoverOperator
+from prodsys_operators.scope import Scope
+from prodsys_operators.settings import Settings
+from prodsys_operators.submit import SubmitOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from include.batch.pool import SubmitRequest
+
+SCHEDD = "ap1@fake"
+ITEM = {"index": 0, "run": 10}
+
+
+class Submitter:
+    """Submits to a FakePool."""
+
+    def __init__(self, pool: FakePool) -> None:
+        self.pool = pool
+
+    def command(self, request: SubmitRequest) -> Sequence[str]:
+        return ["submit", request.tag]
+
+    def submit(self, request: SubmitRequest, *, timeout_s: float) -> SubmitAnswer:  # noqa: ARG002  the protocol
+        cluster = self.pool.submit(SCHEDD, request.tag, request.jobs)
+        return SubmitAnswer(clusters=(ClusterId(schedd=SCHEDD, cluster=cluster),), output="")
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePool:
+    fake = FakePool(str(tmp_path / "pool.json"), (SCHEDD,))
+    monkeypatch.setattr(Settings, "open_pool", lambda _self: nullcontext(fake))
+    monkeypatch.setattr(Settings, "open_submitter", lambda _self: Submitter(fake))
+    return fake
+
+
+@pytest.fixture
+def scope(deployment: Settings, pool: FakePool) -> Iterator[Scope]:
+    """A slice whose first submission of gen has failed in all three subruns."""
+    from prodsys_operators.campaign_dag import load_plan, spec_path
+
+    plan = load_plan(spec_path("unit/three.yaml"), specs=spec_path("."), area=deployment.area)
+    with deployment.open_ledger() as ledger:
+        (first,) = ledger.reserve(plan, tranche="t", dag_run_id="t", slices=1, now=1.0)
+        made = Scope(settings=deployment, ledger=ledger, plan=plan, slice=first)
+        SubmitOperator(task_id="submit", stage="gen", slice_item=ITEM).execute(context())
+        judged(made, 0, SubrunState.MISSING)
+        yield made
+
+
+def context() -> Any:
+    dag_run = SimpleNamespace(dag_id="unit.three", run_id="t", run_type="manual", logical_date=None)
+    return {"dag_run": dag_run, "ti": SimpleNamespace(id="ti")}
+
+
+def judged(scope: Scope, recovery: int, state: SubrunState, *, held: bool = False) -> None:
+    """Record what a check would have found of all jobs of a submission."""
+    tag = scope.tag("gen", recovery)
+    units = scope.ledger.submission(tag).units
+    states = [UnitState(process=unit.process, state=state, held=held) for unit in units]
+    scope.ledger.settle(tag, verdicts=[], accept=[], reject=[], states=states, now=2.0)
+
+
+def recover() -> RecoverOperator:
+    return RecoverOperator(task_id="recover", stage="gen", slice_item=ITEM)
+
+
+def tag_waited_for(deferred: pytest.ExceptionInfo[TaskDeferred]) -> str:
+    return str(deferred.value.trigger.tag)
+
+
+def answer(chosen: str) -> dict[str, Any]:
+    return {"chosen_options": [chosen], "params_input": {}, "responded_by_user": {"id": "1", "name": "ann"}}
+
+
+@pytest.fixture
+def questions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts of what was asked."""
+    asked: list[str] = []
+    monkeypatch.setattr(recover_module, "upsert_hitl_detail", lambda **words: asked.append(words["body"]))
+    return asked
+
+
+def test_killed_between_intent_and_send_it_sends_the_same_and_nothing_else(
+    scope: Scope, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recover_module, "send", killed)
+        with pytest.raises(KeyboardInterrupt):
+            recover().execute(context())
+    for _ in range(2):
+        with pytest.raises(TaskDeferred) as deferred:
+            recover().execute(context())
+        assert tag_waited_for(deferred) == scope.tag("gen", 1)
+    sent = scope.ledger.submissions("unit.three", "t", stage="gen")
+    assert [(row.recovery, len(row.units), len(row.clusters)) for row in sent] == [(0, 3, 1), (1, 3, 1)]
+    assert len(pool.find_tag(scope.tag("gen", 1))) == 1
+
+
+def test_attempts_end_in_a_question_whose_answers_do_what_they_say(
+    scope: Scope, pool: FakePool, questions: list[str]
+) -> None:
+    for recovery in (1, 2):
+        with pytest.raises(TaskDeferred):
+            recover().execute(context())
+        judged(scope, recovery, SubrunState.MISSING)
+    with pytest.raises(TaskAwaitingInput):
+        recover().execute(context())
+    assert "all 2 recoveries are spent" in questions[-1]
+    with pytest.raises(AirflowFailException, match="stopped by ann"):
+        recover().answered(context(), answer(STOP))
+    assert recover().answered(context(), answer(ACCEPT))["missing"] == 3
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().answered(context(), answer(AGAIN))
+    assert tag_waited_for(deferred) == scope.tag("gen", 3)
+    judged(scope, 3, SubrunState.MISSING)
+    with pytest.raises(TaskAwaitingInput):
+        recover().execute(context())
+    kinds = [act.kind for act in scope.ledger.actions("unit.three", tranche="t")]
+    assert kinds.count(ActionKind.RECOVER_AGAIN) == 1
+    assert kinds.count(ActionKind.RECOVER) == 3
+
+
+def test_an_answer_about_held_jobs_goes_by_what_they_are_now(
+    scope: Scope, pool: FakePool, questions: list[str]
+) -> None:
+    """Somebody released them, and they failed: nothing is held any more."""
+    judged(scope, 0, SubrunState.UNKNOWN, held=True)
+    cluster = scope.ledger.submission(scope.tag("gen")).clusters[0][1]
+    pool.set_status(SCHEDD, cluster, JobStatus.HELD)
+    with pytest.raises(TaskAwaitingInput):
+        recover().execute(context())
+    assert "held" in questions[-1]
+    pool.set_status(SCHEDD, cluster, JobStatus.COMPLETED, since=1000.0, exit_code=9)
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().answered(context(), answer(AGAIN))
+    assert tag_waited_for(deferred) == scope.tag("gen", 1)
+
+
+def test_recover_again_removes_what_is_still_held_first(
+    scope: Scope, pool: FakePool, questions: list[str]
+) -> None:
+    judged(scope, 0, SubrunState.UNKNOWN, held=True)
+    cluster = scope.ledger.submission(scope.tag("gen")).clusters[0][1]
+    pool.set_status(SCHEDD, cluster, JobStatus.HELD)
+    with pytest.raises(TaskAwaitingInput):
+        recover().execute(context())
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().answered(context(), answer(AGAIN))
+    assert tag_waited_for(deferred) == scope.tag("gen")
+    assert {ad.status for ad in pool.ads(SCHEDD, [cluster])} == {JobStatus.REMOVED}
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().resume(context(), {"tag": scope.tag("gen"), "over": True})
+    assert tag_waited_for(deferred) == scope.tag("gen", 1)
