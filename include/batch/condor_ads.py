@@ -35,7 +35,16 @@ AD_PROJECTION = [
         "JobStartDate",
     ),
     *("CompletionDate", "EnteredCurrentStatus", "RemoteWallClockTime", "RemoteUserCpu", "RemoteSysCpu"),
-    *("MemoryUsage", "RequestMemory", "NumJobReconnects", "NumHolds", "NumVacates", "UserLog"),
+    # MemoryUsage is an expression of ResidentSetSize.
+    *(
+        "MemoryUsage",
+        "ResidentSetSize",
+        "RequestMemory",
+        "NumJobReconnects",
+        "NumHolds",
+        "NumVacates",
+        "UserLog",
+    ),
 ]
 """What `job_ad` reads; a query without a projection costs seven times as much."""
 

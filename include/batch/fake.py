@@ -116,14 +116,24 @@ class FakePool:
             if job["cluster"] == cluster
         }
 
-    def submit(self, schedd: str, tag: str, jobs: int, *, status: JobStatus = JobStatus.IDLE) -> int:
-        """Add a cluster, and return its number."""
+    def submit(
+        self,
+        schedd: str,
+        tag: str,
+        jobs: int,
+        *,
+        status: JobStatus = JobStatus.IDLE,
+        machines: Collection[str] = (),
+        sites: Collection[str] = (),
+    ) -> int:
+        """Add a cluster whose request excludes these nodes and sites, and return its number."""
+        lists = [sorted(set(machines)), sorted(set(sites))]
         with self._lock():
             state = self._read()
             cluster = int(state["schedds"][schedd]["next"])
             state["schedds"][schedd]["next"] = cluster + 1
             job = {"cluster": cluster, "tag": tag, "status": int(status), "since": time.time(), "exit": None}
-            job |= {"host": None, "wall": None, "excluded": [[], []], "ad": {}}
+            job |= {"host": None, "wall": None, "excluded": lists, "ad": {}}
             state["schedds"][schedd]["jobs"] += [{**job, "process": process} for process in range(jobs)]
             self._write(state)
         return cluster

@@ -41,7 +41,7 @@ REQUEUE_LINES = (
         f" || time() - JobCurrentStartDate >= {QUICK_S}"
     ),
 )
-"""For the submit file. Source: HTCondor manual, condor_submit: job_machine_attrs, on_exit_remove."""
+"""For the submit file. Source of on_exit_remove: HTCondor manual, condor_submit."""
 
 _NAMES = ("--append-condor-requirements", "--append_condor_requirements")
 _SHORTEST = "--appe"

@@ -81,6 +81,8 @@ class _Wait:
         """Say whether there are more held jobs than the waiter knows, one of them held for its pause."""
         if self.hold_pause_s is None:
             return False
+        # Known ones that are held no more make room for new ones.
+        self.holds_known = min(self.holds_known, counts.held)
         return counts.held > self.holds_known and counts.held_longest_s >= self.hold_pause_s
 
 

@@ -11,7 +11,7 @@ from include.bookkeeping.database import LedgerDatabase, slice_row
 from include.bookkeeping.ledger_outputs import output_record
 from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import MergeGroup
-from include.bookkeeping.tables import merges, outputs, slices
+from include.bookkeeping.tables import merges, outputs, slices, submissions
 from include.campaign.states import OutputState
 from include.errors import LedgerError
 
@@ -29,13 +29,18 @@ class LedgerMerges(LedgerDatabase):
     def plan_merge(
         self, *, experiment: str, run: int, stage: str, tag: str, groups: Sequence[MergeGroup], now: float
     ) -> tuple[MergeGroup, ...]:
-        """Pin the groups that `tag` will merge; where some are pinned already, return those, unchanged."""
+        """Pin the groups that `tag` will merge, and return what is pinned.
+
+        Once a submission of the tag is intended its groups stay as they are; until then they are replaced.
+        """
         with self._write() as connection:
             slice_row(connection, experiment=experiment, run=run, lock=True)
             there = _groups(connection, tag)
-            if there or not groups:
+            intended = connection.scalar(sa.select(submissions.c.id).where(submissions.c.tag == tag))
+            if not groups or (there and intended is not None):
                 return there
             _require_apart(tag, groups)
+            connection.execute(sa.delete(merges).where(merges.c.tag == tag))
             common = {"tag": tag, "experiment": experiment, "run": run, "stage": stage, "planned_at": now}
             rows = [{**common, **_values(group)} for group in groups]
             connection.execute(sa.insert(merges), rows)

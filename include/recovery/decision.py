@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,7 +23,9 @@ GROWTH = 1.5
 HEADROOM = 1.25
 """And for at least so much more than the jobs were seen to use."""
 MOST_PLACES = 0.5
-"""A recovery never keeps off more than this fraction of the nodes, or sites, that the stage has run on."""
+"""A recovery never keeps off more than this fraction of the nodes, or sites, that are known."""
+LISTABLE = re.compile(r"[A-Za-z0-9._-]+")
+"""A node or site that HTCondor's lists can hold; one with a blank, say, cannot be kept off."""
 FINAL = frozenset({Remedy.NONE, Remedy.PERSON})
 UNCLASSIFIED = "unclassified"
 
@@ -61,7 +64,7 @@ class Past:
     used_memory_mb: int | None = None
     """Most that a job of the stage was seen to use, 2**20 bytes."""
     nodes: int = 0
-    """Nodes that jobs of the stage have run on."""
+    """Nodes that jobs of the stage, or lately any job, have run on."""
     sites: int = 0
     """Sites likewise."""
 
@@ -144,7 +147,7 @@ def _changes(
         have = own if now is None else now
         most = 2 * own if cap is None else cap
         raised = min(most, max(round(have * GROWTH), round(used * HEADROOM)))
-        if raised <= have:
+        if raised <= max(have, used):
             spent.add(remedy)
             return now
         return raised
@@ -172,7 +175,7 @@ def _worst(past: Past, remedies: Mapping[int, Remedy], remedy: Remedy) -> tuple[
         if wanted is remedy and past.diagnoses.get(subrun):
             last = past.diagnoses[subrun][-1]
             where = last.host if is_node else last.site
-            if where:
+            if where and LISTABLE.fullmatch(where):
                 counts[where] += 1
     earlier = past.last.machines if is_node else past.last.sites
     worst = [name for name, _ in counts.most_common()]
@@ -193,3 +196,18 @@ def _hopeless(standing: Standing, wanted: int, spent: Iterable[Remedy]) -> str:
 
 def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "100 %"
+
+
+def in_words(changes: RequestChanges) -> str:
+    """Return what a recovery asks for in place of the plan's."""
+    parts = [
+        f"{value} {unit} of {what}"
+        for value, unit, what in (
+            (changes.memory_mb, "MB", "memory"),
+            (changes.disk_kb, "KB", "disk"),
+            (changes.lifetime_s, "s", "lifetime"),
+        )
+        if value is not None
+    ]
+    parts += [f"away from {', '.join(names)}" for names in (changes.machines, changes.sites) if names]
+    return "asks for " + "; ".join(parts) if parts else "asks for the same as before"

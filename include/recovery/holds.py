@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from include.triage.failure import Diagnosis
 
 WHO = "prodsys"
+GROUPS_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +98,14 @@ def remove_all_held(tools: Tools, stage: StagePlan, submission: Submission, *, w
     held = {ad.job_id: ad for ad in ads_of(tools.pool, submission) if ad.status is JobStatus.HELD}
     failures = [_failure(stage, submission, ad) for ad in held.values()]
     alike: dict[tuple[str, str], list[JobAd]] = defaultdict(list)
+    reasons: dict[str, str] = {}
     for diagnosis in tools.triage.diagnose(failures):
         ad = held[diagnosis.failure.job_id]
-        alike[ad.schedd, removal_reason(diagnosis)].append(ad)
+        alike[ad.schedd, diagnosis.rule].append(ad)
+        reasons.setdefault(diagnosis.rule, removal_reason(diagnosis))
     removed = 0
-    for (schedd, reason), ads in alike.items():
+    for (schedd, rule), ads in alike.items():
+        reason = reasons[rule]
         detail = f"remove {len(ads)} held jobs: {reason}"
         tools.ledger.record_action(
             _record(submission, ActionKind.REMOVE, ads, detail=detail, who=who, now=tools.clock())
@@ -149,7 +153,8 @@ def _step(
     if action is HoldAction.RELEASE_MORE_MEMORY:
         memory = _more_memory(stage, submission, ad)
         if memory is None:
-            action, remark = HoldAction.PERSON, "its memory is at the cap of the spec's `recovery`"
+            # The recovery that would need more asks a person at once; a hold would wait for its limit.
+            action, remark = HoldAction.REMOVE, "its memory is at the cap of the spec's `recovery`"
     pause = max(diagnosis.hold_pause_s, stage.hold_pause_s)
     since = now if ad.status_since is None else float(ad.status_since)
     return _Step(
@@ -169,14 +174,15 @@ def _more_memory(stage: StagePlan, submission: Submission, ad: JobAd) -> int | N
     cap = stage.recovery.max_memory_mb
     most = 2 * own if cap is None else cap
     raised = min(most, max(round(have * GROWTH), round((ad.memory_mb or 0) * HEADROOM)))
-    return raised if raised > have else None
+    # Less than what it is known to use would only be held again.
+    return raised if raised > max(have, ad.memory_mb or 0) else None
 
 
 def _grouped(steps: Sequence[_Step]) -> list[list[_Step]]:
-    """Return steps that one call to a schedd does; removals are told apart by their hold, for the reason."""
+    """Return steps that one call to a schedd does; removals are told apart by their class, for the reason."""
     found: dict[tuple[HoldAction, str, int | None, str], list[_Step]] = defaultdict(list)
     for step in steps:
-        reason = step.diagnosis.cause if step.action is HoldAction.REMOVE else ""
+        reason = step.diagnosis.rule if step.action is HoldAction.REMOVE else ""
         found[step.action, step.ad.schedd, step.memory_mb, reason].append(step)
     return list(found.values())
 
@@ -213,16 +219,18 @@ def _record(
 def _lines(steps: Sequence[_Step]) -> list[str]:
     grouped: dict[tuple[str, str], list[_Step]] = defaultdict(list)
     for step in steps:
-        grouped[_what(step), step.diagnosis.cause].append(step)
+        grouped[_what(step), step.diagnosis.rule or step.diagnosis.signature].append(step)
     lines = []
-    for (what, cause), group in sorted(grouped.items(), key=lambda item: -len(item[1])):
-        first = group[0]
+    for (what, _), group in sorted(grouped.items(), key=lambda item: -len(item[1]))[:GROUPS_SHOWN]:
+        first, cause = group[0], group[0].diagnosis.cause
         lines += [
             f"{len(group)} held jobs, {what}: {cause}",
             f"    example: job {first.ad.job_id}; evidence: {first.diagnosis.evidence}",
         ]
         if first.action is HoldAction.PERSON:
             lines.append(f"    to do: {first.diagnosis.advice}")
+    if len(grouped) > GROUPS_SHOWN:
+        lines.append(f"and {len(grouped) - GROUPS_SHOWN} rarer kinds")
     return lines
 
 
@@ -230,7 +238,7 @@ def _what(step: _Step) -> str:
     remark = f" ({step.remark})" if step.remark else ""
     if step.action is HoldAction.PERSON:
         return f"left for a person{remark}"
-    soon = f" in {step.due_s:.0f} s" if step.due_s > 0 else ""
+    soon = " after the pause" if step.due_s > 0 else ""
     if step.action is HoldAction.REMOVE:
         return f"removed{soon}, to be recovered{remark}"
     memory = f" with {step.memory_mb} MB" if step.memory_mb is not None else ""

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from include.bookkeeping.records import DiagnosisRecord, Slice
 
 
-def past_of(ledger: Ledger, item: Slice, stage: str) -> Past:
+RECENT_S = 7 * 86_400.0
+"""Nodes that were seen so lately count as being there."""
+
+
+def past_of(ledger: Ledger, item: Slice, stage: str, *, now: float) -> Past:
     """Return what a decision on the stage needs to know beside its standing."""
     sent = ledger.submissions(item.dag_id, item.tranche, run=item.run, stage=stage)
     order = {submission.tag: submission.recovery for submission in sent}
@@ -24,13 +28,14 @@ def past_of(ledger: Ledger, item: Slice, stage: str) -> Past:
         for subrun in range(each.diagnosis.first_subrun, each.diagnosis.last_subrun + 1):
             diagnoses[subrun].append(each.diagnosis)
     jobs = [job for submission in sent for job in ledger.jobs(submission.tag)]
+    facts = [fact for fact in ledger.node_facts() if fact.seen_at >= now - RECENT_S]
     last = max(sent, key=lambda submission: submission.recovery, default=None)
     return Past(
         diagnoses=diagnoses,
         last=AS_PLANNED if last is None else last.changes,
         used_memory_mb=max((job.memory_mb for job in jobs if job.memory_mb is not None), default=None),
-        nodes=len({job.host.rpartition("@")[2] for job in jobs if job.host}),
-        sites=len({job.site for job in jobs if job.site}),
+        nodes=len({job.host.rpartition("@")[2] for job in jobs if job.host} | {fact.host for fact in facts}),
+        sites=len({job.site for job in jobs if job.site} | {fact.site for fact in facts if fact.site}),
     )
 
 

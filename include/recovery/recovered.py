@@ -50,7 +50,8 @@ def _merged_units(
     files = ledger.accepted_outputs(
         experiment=plan.experiment, run=item.run, stage=merge.of_stage, name=merge.of_output
     )
-    groups = ledger.merge_groups(tag) or ledger.plan_merge(
+    # A plan that was pinned for a submission that was never intended is planned anew.
+    groups = ledger.plan_merge(
         experiment=plan.experiment,
         run=item.run,
         stage=stage.name,

@@ -41,8 +41,9 @@ class Standing:
     """Recoveries begun so far."""
     pending: str
     """Tag of the submission that is recorded but not sent; empty where none is."""
-    unjudged: str
-    """Tag of the submission that was sent and not judged yet; empty where none is."""
+    running: str
+    """Tag of a submission whose jobs may still run: sent, not known to have ended, and some of it not proven.
+    Empty where there is none."""
 
     @property
     def expected(self) -> int:
@@ -86,14 +87,15 @@ def build_standing(
 ) -> Standing:
     """Sort the subruns; `possible` are those whose inputs are there."""
     states: dict[int, list[StageUnit]] = defaultdict(list)
-    recoveries, pending, unjudged = 0, "", ""
+    recoveries, pending, running = 0, "", ""
     for unit in units:
         recoveries = max(recoveries, unit.recovery)
         if unit.submission in NOT_SENT:
             pending = unit.tag
             continue
-        if unit.state is None:
-            unjudged = unit.tag
+        open_unit = unit.state is None or (unit.state is SubrunState.UNKNOWN and not unit.held)
+        if open_unit and unit.submission is SubmissionState.SUBMITTED:
+            running = unit.tag
         for subrun in range(unit.first_subrun, unit.last_subrun + 1):
             states[subrun].append(unit)
     open_subruns = set(states) - accepted
@@ -112,7 +114,7 @@ def build_standing(
         fresh=frozenset(possible - accepted - set(states)),
         recoveries=recoveries,
         pending=pending,
-        unjudged=unjudged,
+        running=running,
     )
 
 

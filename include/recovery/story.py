@@ -8,7 +8,7 @@ from include.bookkeeping.records import StageDiagnosis
 from include.recovery.duplicates import CATEGORY as DUPLICATE
 from include.triage.classify import to_record
 from include.triage.groups import group
-from include.triage.story import markdown, story
+from include.triage.story import escaped, markdown, story
 from include.triage.unusual import Background
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def question(ledger: Ledger, item: Slice, stage: str, decision: Decision) -> tup
     )
     causes = markdown(group([each for each in found if each.diagnosis.category != DUPLICATE]))
     subject = f"{stage}, run {item.run}: what next?"
-    return subject, f"**{stage}, run {item.run}**: {decision.why}.\n\n{causes}\n\n{OPTIONS_TEXT}"
+    return subject, f"**{stage}, run {item.run}**: {escaped(decision.why)}.\n\n{causes}\n\n{OPTIONS_TEXT}"
 
 
 def _submission(reviewed: Reviewed) -> str:

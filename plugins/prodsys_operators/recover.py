@@ -19,12 +19,14 @@ from prodsys_operators.wait import LIMIT
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.checks.wide import WideVerdict
     from include.recovery.decision import Decision
     from include.recovery.standing import Standing
 
 AGAIN, ACCEPT, STOP = "Recover again", "Accept as is", "Stop"
 OPTIONS = (AGAIN, ACCEPT, STOP)
 WHO = "prodsys"
+JOBS_SHOWN = 20
 
 
 class RecoverOperator(SliceOperator):
@@ -47,8 +49,8 @@ class RecoverOperator(SliceOperator):
             if standing.pending:
                 self.send(scope, standing.pending)
                 self.wait(standing.pending)
-            if standing.unjudged:
-                self.wait(standing.unjudged)
+            if standing.running:
+                self.wait(standing.running)
             if standing.unknown:
                 # Held jobs too: somebody may have released or removed them since.
                 standing = review(scope, self.stage, log=self.log)
@@ -80,6 +82,7 @@ class RecoverOperator(SliceOperator):
                 # The question may be old: what has happened to held jobs since counts.
                 standing = review(scope, self.stage, log=self.log)
             if chosen == ACCEPT:
+                self.own_verdicts(scope)  # the log has what they say; the person has decided
                 return figures(standing)
             if standing.held and (tag := remove_held(scope, self.stage, who=who, log=self.log)):
                 self.wait(tag)
@@ -96,7 +99,10 @@ class RecoverOperator(SliceOperator):
         from include.recovery.decision import Act, decide
         from include.recovery.past import past_of, wanted_by_a_person
 
-        stage, past = scope.plan.stage(self.stage), past_of(scope.ledger, scope.slice, self.stage)
+        stage, past = (
+            scope.plan.stage(self.stage),
+            past_of(scope.ledger, scope.slice, self.stage, now=time.time()),
+        )
         forced = wanted_by_a_person(scope.ledger, scope.slice, self.stage)
         decision = decide(standing, stage, past, forced=forced)
         self.log.info("%s, run %d: %s", self.stage, scope.slice.run, decision.why)
@@ -111,19 +117,29 @@ class RecoverOperator(SliceOperator):
         """Ask a person where a check of the experiment's own speaks against the stage as a whole."""
         from include.campaign.states import Outcome
         from include.recovery.decision import Act, Decision
-        from include.recovery.wide_checks import said, stage_verdicts
+        from include.recovery.wide_checks import said
 
-        stage = scope.plan.stage(self.stage)
-        verdicts = stage_verdicts(scope.ledger, scope.plan, stage, scope.slice)
-        for each in verdicts:
-            self.log.info("check %s: %s %s", each.verdict.check, each.verdict.outcome, each.verdict.reason)
+        verdicts = self.own_verdicts(scope)
         if wrong := said(verdicts, Outcome.FAILED):
             self.ask(context, scope, Decision(act=Act.ASK, why=wrong))
         if unclear := said(verdicts, Outcome.UNKNOWN):
             raise StageUnknown(f"{self.stage}, run {scope.slice.run}: {unclear}")
 
+    def own_verdicts(self, scope: Scope) -> tuple[WideVerdict, ...]:
+        """Run the experiment's own checks of the stage as a whole, and log what they say."""
+        from include.recovery.wide_checks import stage_verdicts
+
+        verdicts = stage_verdicts(scope.ledger, scope.plan, scope.plan.stage(self.stage), scope.slice)
+        for each in verdicts:
+            self.log.info("check %s: %s %s", each.verdict.check, each.verdict.outcome, each.verdict.reason)
+            for job in each.jobs[:JOBS_SHOWN]:
+                said_of = f"{job.tag} process {job.unit.process}"
+                self.log.info("    %s: %s %s", said_of, job.verdict.outcome, job.verdict.reason)
+        return verdicts
+
     def recover(self, scope: Scope, standing: Standing, decision: Decision) -> NoReturn:
         """Submit the subruns that the decision names, and wait for them."""
+        from include.recovery.decision import in_words
         from include.recovery.recovered import recovery_units
 
         number = standing.recoveries + 1
@@ -135,7 +151,7 @@ class RecoverOperator(SliceOperator):
             raise AirflowFailException(f"{decision.why}; but the inputs of none of them are there any more")
         self.note(scope, ActionKind.RECOVER, detail=decision.why, tag=tag)
         intend(scope, self.stage, recovery=number, units=units, changes=decision.changes)
-        self.log.info("subruns %s; asks for %s", [unit.first_subrun for unit in units], decision.changes)
+        self.log.info("subruns %s; %s", [unit.first_subrun for unit in units], in_words(decision.changes))
         self.send(scope, tag)
         self.wait(tag)
 
@@ -162,8 +178,9 @@ class RecoverOperator(SliceOperator):
         from include.recovery.story import question
 
         subject, body = question(scope.ledger, scope.slice, self.stage, decision)
+        self.log.info("%s", body)
         if scope.plan.stage(self.stage).recovery.then == "fail":
-            raise AirflowFailException(f"{decision.why}. Mend the cause, then clear this task")
+            raise AirflowFailException(f"{decision.why}. Mend the cause, then clear the stage's check task")
         self.note(scope, ActionKind.ASK, detail=decision.why)
         upsert_hitl_detail(
             ti_id=context["ti"].id, options=list(OPTIONS), subject=subject, body=body, params={}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from include.bookkeeping.records import OutputRecord, Slice
     from include.campaign.plan import CampaignPlan
     from include.recovery.review import Tools
+
+log = logging.getLogger(__name__)
 
 FOR_A_PERSON = (LedgerError, MissingTool, PlanError, RunRangeError, SpecError, SubmissionRefused)
 """Errors that trying again cannot mend."""
@@ -97,8 +100,14 @@ def open_tools(deployment: Settings, ledger: Ledger) -> Iterator[Tools]:
     from include.recovery.review import Tools
     from include.triage.classify import Triage
 
+    try:
+        triage = Triage.load(deployment.rules_folder)
+    except (SpecError, OSError) as error:
+        # A mistake in a deployment's own rules must not stop its campaigns.
+        log.error("rules of [prodsys] triage_rules are not used, only the installed ones: %s", error)  # noqa: TRY400
+        triage = Triage.load()
     with deployment.open_pool() as pool:
-        yield Tools(ledger=ledger, pool=pool, triage=Triage.load(deployment.rules_folder), clock=time.time)
+        yield Tools(ledger=ledger, pool=pool, triage=triage, clock=time.time)
 
 
 class SliceOperator(BaseOperator):

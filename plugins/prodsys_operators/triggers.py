@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent
 
 from include.bookkeeping.records import ProgressSample
 from include.errors import ProdsysError
+from prodsys_operators.node_watch import NodeWatch
 from prodsys_operators.settings import settings
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from include.batch.pool import ClusterCounts
     from include.bookkeeping.records import Submission
     from include.campaign.plan import StagePlan
-
-log = logging.getLogger(__name__)
+    from include.recovery.black_holes import Queued
 
 LOG_EVERY_S = 60.0
 """A wait writes its counts when they change, and at least this often while its jobs run."""
@@ -38,13 +37,18 @@ class Watched:
     hold_limit_s: float
     hold_pause_s: float
     unknown_limit_s: float
+    machines: tuple[str, ...] = ()
+    """Nodes that its own submission keeps off, beside those excluded for everybody."""
+    sites: tuple[str, ...] = ()
+    intended_at: float = 0.0
+    """When its submission was intended, epoch seconds."""
 
 
 _watched: dict[tuple[str, int], Watched] = {}
 """(schedd, cluster) → what waits for it, in this triggerer."""
 _latest: dict[tuple[str, int], ClusterCounts] = {}
-_news: list[str] = []
-"""What was done about nodes, by this triggerer: every wait of the time writes it into its log."""
+_nodes = NodeWatch()
+"""Its news is for the logs of all waits of the schedd at that time."""
 
 
 class SubmissionTrigger(BaseTrigger):
@@ -82,10 +86,10 @@ class SubmissionTrigger(BaseTrigger):
             )
         story = asyncio.create_task(self._tell(watched))
         try:
-            counts = await self._counts(watched)
+            counts, settled = await self._counts(watched)
         finally:
             story.cancel()
-        over = not self._needs_a_look(counts)
+        over = settled and not self._needs_a_look(counts)
         for item, count in zip(watched, counts, strict=True):
             said = ending(count) if over else f"{in_words(count)}; looking at what is held"
             self.log.info("cluster %d@%s: %s", item.cluster, item.schedd, said)
@@ -94,24 +98,29 @@ class SubmissionTrigger(BaseTrigger):
         else:
             yield TriggerEvent({"tag": self.tag, "over": over})  # type: ignore[no-untyped-call]
 
-    async def _counts(self, watched: tuple[Watched, ...]) -> list[ClusterCounts]:
-        """Wait for all clusters, or until held jobs need a look; the others' counts are their latest then."""
+    async def _counts(self, watched: tuple[Watched, ...]) -> tuple[list[ClusterCounts], bool]:
+        """Wait for all clusters, or until held jobs need a look; return counts, and whether each is settled.
+
+        The counts of a cluster that is not are its latest. A time that has come proves nothing by itself.
+        """
         waits = [asyncio.create_task(wait(item, holds_known=self.holds_known)) for item in watched]
         pending: set[asyncio.Task[ClusterCounts]] = set(waits)
         end = None if self.again_s is None else time.monotonic() + self.again_s
         try:
-            while pending:
+            while True:
                 left = None if end is None else max(0.0, end - time.monotonic())
                 done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                if not done or any(task.result().held > self.holds_known for task in done):
+                counts = [
+                    task.result() if task.done() else _latest.get((item.schedd, item.cluster), unseen(item))
+                    for task, item in zip(waits, watched, strict=True)
+                ]
+                if not done and not any(count.held for count in counts):
+                    end = None  # somebody has released them
+                elif not done or not pending or any(alive(task.result()) for task in done):
                     break
-            counts = [
-                task.result() if task.done() else _latest.get((item.schedd, item.cluster), unseen(item))
-                for task, item in zip(waits, watched, strict=True)
-            ]
-            if end is not None and all(0 < count.held <= self.holds_known for count in counts):
-                await asyncio.sleep(end - time.monotonic())
-            return counts
+            if end is not None and not pending and any(count.held for count in counts):
+                await asyncio.sleep(max(0.0, end - time.monotonic()))
+            return counts, not pending and not any(alive(count) for count in counts)
         finally:
             for task in waits:
                 task.cancel()
@@ -123,20 +132,23 @@ class SubmissionTrigger(BaseTrigger):
 
     async def _tell(self, watched: tuple[Watched, ...]) -> None:
         """Write the counts as they change."""
-        told: dict[tuple[str, int], ClusterCounts] = {}
-        quiet_s, news = 0.0, len(_news)
+        told: dict[tuple[str, int], str] = {}
+        quiet_s, told_last = 0.0, _nodes.news.last
+        schedds = {item.schedd for item in watched}
         while True:
             await asyncio.sleep(1)
             quiet_s += 1
-            for line in _news[news:]:
-                self.log.warning("%s", line)
-            news = len(_news)
+            for line in _nodes.news.after(told_last, schedds):
+                self.log.warning("%s", line.text)
+                told_last = line.number
             for item in watched:
                 key = (item.schedd, item.cluster)
                 count = _latest.get(key)
-                if count is not None and (count != told.get(key) or quiet_s >= LOG_EVERY_S):
-                    self.log.info("cluster %d@%s: %s", item.cluster, item.schedd, in_words(count))
-                    told[key], quiet_s = count, 0.0
+                if count is not None and (
+                    (text := in_words(count)) != told.get(key) or quiet_s >= LOG_EVERY_S
+                ):
+                    self.log.info("cluster %d@%s: %s", item.cluster, item.schedd, text)
+                    told[key], quiet_s = text, 0.0
 
 
 async def wait(item: Watched, *, holds_known: int) -> ClusterCounts:
@@ -181,50 +193,56 @@ def watched_of(submission: Submission, stage: StagePlan) -> tuple[Watched, ...]:
             hold_limit_s=stage.hold_limit_s,
             hold_pause_s=stage.hold_pause_s,
             unknown_limit_s=stage.unknown_limit_s,
+            machines=submission.changes.machines,
+            sites=submission.changes.sites,
+            intended_at=submission.intended_at,
         )
         for schedd, cluster, jobs in submission.clusters
     )
 
 
 def record(schedd: str, polled: Mapping[int, ClusterCounts], at: float) -> None:
-    """Keep one poll's counts as progress samples, in one statement."""
-    samples = []
-    for cluster, count in polled.items():
-        item = _watched.get((schedd, cluster))
-        if item is None:
-            continue
-        _latest[schedd, cluster] = count
-        samples.append(
-            ProgressSample(
-                tag=item.tag,
-                at=at,
-                idle=count.idle,
-                running=count.running,
-                held=count.held,
-                completed=count.completed,
-                removed=count.removed,
-                unknown=count.unknown,
-            )
-        )
-    if samples:
-        with settings().open_ledger() as ledger:
-            ledger.record_progress(samples)
-    if any(count.suspects for count in polled.values()):
-        _keep_off_bad_nodes(schedd, polled, at)
-
-
-def _keep_off_bad_nodes(schedd: str, polled: Mapping[int, ClusterCounts], at: float) -> None:
-    """Exclude nodes that eat jobs, for the jobs that still wait too."""
-    from include.recovery.black_holes import exclude_while_running
-
+    """Keep one poll's counts as progress samples, in one statement; then look after the nodes."""
+    items = {cluster: item for cluster in polled if (item := _watched.get((schedd, cluster))) is not None}
+    if not items:
+        return
+    for cluster in items:
+        _latest[schedd, cluster] = polled[cluster]
     with settings().open_ledger() as ledger:
-        lines = exclude_while_running(ledger, settings().open_pool, schedd, polled, now=at)
-    said = {line.partition(":")[0] for line in _news}
-    for line in lines:
-        # The numbers change with each poll; what is done is said once.
-        if line.partition(":")[0] not in said:
-            log.warning("%s", line)
-            _news.append(line)
+        ledger.record_progress([sample(item.tag, polled[cluster], at) for cluster, item in items.items()])
+        clusters = {cluster: queued(item, polled[cluster]) for cluster, item in items.items()}
+        _nodes.after_poll(ledger, settings().open_pool, schedd, polled, clusters, at=at)
+
+
+def sample(tag: str, count: ClusterCounts, at: float) -> ProgressSample:
+    """Return one cluster's counts as the ledger keeps them."""
+    return ProgressSample(
+        tag=tag,
+        at=at,
+        idle=count.idle,
+        running=count.running,
+        held=count.held,
+        completed=count.completed,
+        removed=count.removed,
+        unknown=count.unknown,
+    )
+
+
+def queued(item: Watched, count: ClusterCounts) -> Queued:
+    """Return what is to be known of a cluster to keep its jobs off excluded nodes."""
+    from include.recovery.black_holes import Queued
+
+    return Queued(
+        machines=item.machines,
+        sites=item.sites,
+        intended_at=item.intended_at,
+        waiting=count.idle + count.held,
+    )
+
+
+def alive(count: ClusterCounts) -> bool:
+    """Whether jobs of the cluster run or wait: it came back early, for those that are held."""
+    return bool(count.idle or count.running)
 
 
 def unseen(item: Watched) -> ClusterCounts:

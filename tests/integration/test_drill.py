@@ -67,8 +67,8 @@ def test_a_node_that_eats_jobs_is_excluded_while_the_others_run(site: Site) -> N
     assert site.api.follow("drill.hole", run_id, limit_s=LIMIT_S) == "success"
     jobs = [job for row in submissions(site, "drill.hole", run_id) for job in site.ledger.jobs(row.tag)]
     assert not [job.process for job in jobs if (job.host or "").endswith(f"@{HOLE}")], "lost to the node"
-    # It had some, each of which went back into the queue at once.
-    assert 1 <= sum(job.starts - 1 for job in jobs) <= 5
+    # It had some, each of which went back into the queue at once, before it was excluded.
+    assert 1 <= sum(job.starts - 1 for job in jobs) <= 15
     assert HOLE in {each.name for each in site.ledger.exclusions(0.0, all=True)}
 
 
@@ -81,7 +81,7 @@ def test_bad_code_stops_at_once_with_one_cause_and_blames_no_node(site: Site) ->
 
     wait_until(question, "the question", LIMIT_S)
     asked = question() or {}
-    assert "KeyError: 'target_z'" in asked["body"]
+    assert "KeyError" in asked["body"]
     assert "12 of 20" in asked["body"]
     rows = site.ledger.diagnoses(dag_id="drill.badcode", tranche=run_id, open_only=True)
     assert Counter(row.diagnosis.category for row in rows).most_common(1)[0] == ("code", 8)

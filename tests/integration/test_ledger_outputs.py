@@ -257,14 +257,14 @@ def test_removal_is_begun_then_finished(ledger, gen):
     records.accept(ledger, gen, [made, twice, output("gen", 1)])
     ledger.record_outputs(gen, [judged, output("gen", 2)], now=NOW)
     ledger.settle(gen, verdicts=[], accept=[], reject=[(judged.execution, judged.name)], now=NOW)
-    for needed in (made, output("gen", 2)):
-        with pytest.raises(LedgerError, match=r"still needed|never judged"):
+    for needed in (made, output("gen", 2), judged):
+        with pytest.raises(LedgerError, match=r"still needed|never judged|is rejected"):
             ledger.begin_removal([twice, needed], experiment="demo", now=NOW)
     with pytest.raises(LedgerError, match="begin its removal before"):
         ledger.finish_removal([twice], experiment="demo", now=NOW)
     for stage, merge in (("reco", output("reco", 0)), ("merge_reco", output("merge_reco", 0))):
         records.accept(ledger, intend(ledger, stage), [merge])
-    going = [made, twice, judged]
+    going = [made, twice]
     for _ in range(2):
         ledger.begin_removal(going, experiment="demo", now=NOW)
     assert set(paths(ledger.removing(**where))) == set(paths(going))

@@ -205,7 +205,7 @@ def test_nothing_completed_is_queued_again_and_nothing_is_removed(
         assert {path: there.get(path) for path in seen} == seen, "a file was changed or removed"
         seen = there
         # Nobody ever learns the end of a job that the schedd has forgotten; its output tells.
-        decision = decide(standing, kind, past_of(ledger, item, "gen"))
+        decision = decide(standing, kind, past_of(ledger, item, "gen", now=world.now))
         if decision.act is not Act.RECOVER:
             break
         again = world.completed & set(decision.subruns)

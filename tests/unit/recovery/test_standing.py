@@ -21,11 +21,11 @@ def test_a_subrun_is_missing_only_if_every_submission_that_covers_it_proves_it()
         unit(1, MISSING),
         unit(1, UNKNOWN, 1),
         unit(2, MISSING),
-        unit(2, None, 1),
+        unit(2, None, 1, submission=SubmissionState.SUBMITTED),
     ]
     found = build_standing(stage(), run=1, units=units, accepted=NOTHING, possible=NOTHING)
     assert (found.missing, found.unknown) == ({0}, {1, 2})
-    assert found.unjudged == "t/recovery-1"
+    assert found.running == "t/recovery-1"
     assert found.recoveries == 1
 
 

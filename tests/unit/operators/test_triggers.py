@@ -1,0 +1,225 @@
+"""What follows a poll in the triggerer: progress, exclusions and the news of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from include.batch.fake import FakePool
+from include.bookkeeping.records import Exclusion, RequestChanges, Unit
+from include.campaign.states import JobStatus
+from include.recovery.black_holes import LOOK_EVERY_S, News
+from prodsys_operators import triggers
+from prodsys_operators.node_watch import MOST_NEWS, SAY_AGAIN_S, NodeNews, NodeWatch
+from prodsys_operators.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+AP1 = "ap1@fake"
+NOW = 1_000_000.0
+
+
+class Deployment:
+    """One submission of three jobs that a wait of this process is for."""
+
+    def __init__(self, settings: Settings, pool: FakePool) -> None:
+        from prodsys_operators.campaign_dag import load_plan, spec_path
+
+        self.settings, self.pool, self.opened = settings, pool, 0
+        self.plan = load_plan(spec_path("unit/three.yaml"), specs=spec_path("."), area=settings.area)
+        with settings.open_ledger() as ledger:
+            ledger.reserve(self.plan, tranche="t", dag_run_id="t", slices=1, now=NOW)
+
+    def submit(self, recovery: int, changes: RequestChanges) -> int:
+        """Submit the stage gen and wait for it."""
+        tag = f"unit.three/t/000010/gen/recovery-{recovery}"
+        with self.settings.open_ledger() as ledger:
+            ledger.intend(
+                tag=tag, dag_id="unit.three", tranche="t", run=10, stage="gen", recovery=recovery,
+                units=tuple(Unit(process=n, first_subrun=n, last_subrun=n, inputs=()) for n in range(3)),
+                work_dir="/w", now=NOW, changes=changes,
+            )  # fmt: skip
+            cluster = self.pool.submit(AP1, tag, 3, machines=changes.machines, sites=changes.sites)
+            ledger.record_submitted(tag, clusters=((AP1, cluster, 3),), message="", now=NOW)
+        for item in triggers.look_up(tag):
+            triggers._watched[item.schedd, item.cluster] = item
+        return cluster
+
+    def open_pool(self) -> FakePool:
+        self.opened += 1
+        return self.pool
+
+    def poll(self, at: float) -> None:
+        """Do what a watcher does."""
+        clusters = {cluster: item.jobs for (_, cluster), item in triggers._watched.items()}
+        triggers.record(AP1, self.pool.counts(AP1, clusters, now=at), at)
+
+    def lists(self, cluster: int) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
+        return set(self.pool.excluded(AP1, cluster).values())
+
+
+class ClosingPool(FakePool):
+    """A pool that a `with` block may close, as PoolProcess is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to end."""
+
+
+@pytest.fixture
+def world(deployment: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    made = Deployment(deployment, ClosingPool(str(tmp_path / "pool.json")))
+    monkeypatch.setattr(Settings, "open_pool", lambda _: made.open_pool())
+    monkeypatch.setattr(triggers, "_nodes", NodeWatch())
+    yield made
+    triggers._watched.clear()
+    triggers._latest.clear()
+
+
+def exclude(world: Deployment, name: str, at: float) -> None:
+    with world.settings.open_ledger() as ledger:
+        ledger.exclude(Exclusion(kind="node", name=name, since=at, until=at + 3600, by="alice", reason="x"))
+
+
+def test_exclusions_by_others_reach_waiting_jobs_beside_their_recoverys_own(world: Deployment) -> None:
+    first = world.submit(0, RequestChanges())
+    again = world.submit(1, RequestChanges(machines=("wn7",), sites=("SITE",)))
+    world.poll(NOW + 100)
+    exclude(world, "wn2", NOW + 101)
+    world.poll(NOW + 102)
+    assert world.lists(first) == {((), ())}, "the ledger was asked just before"
+    world.poll(NOW + 100 + LOOK_EVERY_S)
+    assert (world.lists(first), world.lists(again)) == (
+        {(("wn2",), ())},
+        {(("wn2", "wn7"), ("SITE",))},
+    )
+    with world.settings.open_ledger() as ledger:
+        ledger.lift("node", "wn2", "alice", NOW + 115)
+    for second in range(120, 160):
+        world.poll(NOW + second)
+    assert (world.lists(first), world.lists(again)) == ({((), ())}, {(("wn7",), ("SITE",))})
+    assert world.opened == 2, "one process a change, not one a poll"
+
+
+def test_suspects_in_each_poll_open_one_pool_and_are_told_once(world: Deployment) -> None:
+    cluster = world.submit(0, RequestChanges())
+    pool = world.pool
+    busy = pool.submit(AP1, "busy", 20)
+    (item,) = triggers.look_up("unit.three/t/000010/gen/recovery-0")
+    triggers._watched[AP1, busy] = triggers.Watched(
+        tag=item.tag, schedd=AP1, cluster=busy, jobs=20, hold_limit_s=1, hold_pause_s=1, unknown_limit_s=1,
+        intended_at=NOW,
+    )  # fmt: skip
+    for process in range(12):
+        host = f"slot1@wn{1 + process % 3}"
+        pool.set_status(AP1, busy, JobStatus.RUNNING, processes=[process], since=NOW - 600, host=host)
+    pool.set_status(
+        AP1, busy, JobStatus.COMPLETED, processes=[12, 13, 14, 15], exit_code=1, host="s@wn9", wall_s=2.0
+    )
+    for second in range(100, 130):
+        world.poll(NOW + second)
+    assert world.lists(cluster) == {(("wn9",), ())}
+    assert world.opened == 1
+    told = [line.text for line in triggers._nodes.news.after(0, {AP1})]
+    assert len(told) == 2
+    assert told[0].startswith("node wn9 is excluded until ")
+    assert told[1] == f"{AP1}: 7 waiting jobs are kept off wn9"
+
+
+def test_a_schedd_that_does_not_answer_is_told_once_and_asked_again(world: Deployment) -> None:
+    cluster = world.submit(0, RequestChanges())
+    polled = world.pool.counts(AP1, {cluster: 3}, now=NOW)
+    exclude(world, "wn2", NOW)
+    world.pool.set_schedd(AP1, up=False)
+    for second in (0, 10, 20):
+        triggers.record(AP1, polled, NOW + second)
+    (line,) = triggers._nodes.news.after(0, {AP1})
+    assert "tried again soon: ap1@fake did not answer" in line.text
+    assert world.opened == 3
+    world.pool.set_schedd(AP1, up=True)
+    world.poll(NOW + 30)
+    assert world.lists(cluster) == {(("wn2",), ())}
+
+
+def test_a_poll_is_kept_as_progress(world: Deployment) -> None:
+    cluster = world.submit(0, RequestChanges())
+    world.pool.set_status(AP1, cluster, JobStatus.RUNNING, processes=[1])
+    world.poll(NOW)
+    count = triggers._latest[AP1, cluster]
+    assert (count.idle, count.running, world.opened) == (2, 1, 0)
+
+
+def test_the_log_of_a_wait_has_the_news_from_after_its_start(
+    world: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.submit(0, RequestChanges())
+    tag = "unit.three/t/000010/gen/recovery-0"
+    news = triggers._nodes.news
+    news.tell(AP1, act("before"), at=NOW)
+
+    async def hear() -> None:
+        story = asyncio.create_task(triggers.SubmissionTrigger(tag=tag)._tell(triggers.look_up(tag)))
+        await asyncio.sleep(0)  # it begins
+        caplog.clear()
+        news.tell("ap2@fake", act("far"), at=NOW)
+        news.tell(AP1, act("new"), at=NOW)
+        async with asyncio.timeout(20):
+            while not any(each.name != "prodsys_operators.node_watch" for each in caplog.records):
+                await asyncio.sleep(0.05)
+        story.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await story
+
+    asyncio.run(hear())
+    told = [each.getMessage() for each in caplog.records if each.name != "prodsys_operators.node_watch"]
+    assert told == [act("new").text]
+
+
+def act(*names: str, schedd: str = AP1) -> News:
+    return News(about=(schedd, *names), text=f"{schedd} {names}", acted=True)
+
+
+def test_every_act_is_told_also_a_later_one_on_the_same_schedd() -> None:
+    news = NodeNews()
+    for each in (act("wn1"), act("wn1", "wn2"), act("wn1")):
+        news.tell(AP1, each, at=NOW)
+    assert [line.about for line in news.after(0, {AP1})] == [
+        (AP1, "wn1"),
+        (AP1, "wn1", "wn2"),
+        (AP1, "wn1"),
+    ]
+
+
+def test_what_is_not_done_is_told_once_an_hour() -> None:
+    news = NodeNews()
+    spared = News(about=("wn1", "spared"), text="node wn1 is suspected", acted=False)
+    for at in (NOW, NOW + 1, NOW + SAY_AGAIN_S - 1):
+        news.tell(AP1, spared, at=at)
+    assert news.last == 1
+    news.tell("ap2@fake", spared, at=NOW)
+    news.tell(AP1, spared, at=NOW + SAY_AGAIN_S)
+    assert [line.number for line in news.after(0, {AP1})] == [1, 3]
+
+
+def test_a_wait_hears_only_of_its_schedds_and_only_what_came_after_its_start() -> None:
+    news = NodeNews()
+    news.tell(AP1, act("old"), at=NOW)
+    start = news.last
+    news.tell("ap2@fake", act("far", schedd="ap2@fake"), at=NOW)
+    news.tell(AP1, act("new"), at=NOW)
+    assert [line.about for line in news.after(start, {AP1})] == [(AP1, "new")]
+
+
+def test_news_are_bounded_and_a_wait_misses_none_that_are_kept() -> None:
+    news = NodeNews()
+    for number in range(3 * MOST_NEWS):
+        news.tell(AP1, act(f"wn{number}"), at=NOW)
+    assert len(news.after(0, {AP1})) == MOST_NEWS
+    assert [line.about[1] for line in news.after(3 * MOST_NEWS - 1, {AP1})] == [f"wn{3 * MOST_NEWS - 1}"]
