@@ -109,6 +109,8 @@ class LedgerDatabase:
             yield
         except sa.exc.IntegrityError as error:
             raise LedgerError(f"ledger {self.place} refused a record: {_cause(error)}") from error
+        except (OverflowError, UnicodeEncodeError) as error:  # the drivers' own, of what no column takes
+            raise LedgerError(f"ledger {self.place} cannot take a value: {_cause(error)}") from error
         except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
             message = f"ledger {self.place} cannot be used: {_cause(error)}"
             kind = LedgerUnavailable if _may_pass(error) else LedgerError

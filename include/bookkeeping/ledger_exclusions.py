@@ -10,6 +10,8 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 from include.bookkeeping.database import LedgerDatabase, insert_into
 from include.bookkeeping.node_tables import exclusions as exclusion_table
 from include.bookkeeping.records import Exclusion
+from include.campaign.identifiers import check_node
+from include.errors import LedgerError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Row
@@ -24,8 +26,12 @@ class LedgerExclusions(LedgerDatabase):
         """Record an exclusion and return what is recorded.
 
         Where the same node or site is excluded at its `since`, that exclusion goes on until the later end,
-        for the new reason; else it is a new one.
+        for the new reason; else it is a new one. LedgerError for a name that no list of HTCondor can carry.
         """
+        try:
+            check_node(exclusion.name, what=exclusion.kind)
+        except ValueError as error:
+            raise LedgerError(str(error)) from error
         name = {"kind": exclusion.kind, "name": exclusion.name}
         told = {"by": exclusion.by, "reason": exclusion.reason}
         with self._write() as connection:

@@ -13,6 +13,8 @@ WORD_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
 ENVIRONMENT_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 REPOSITORY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$"
 """CVMFS repositories: they make a folder below /cvmfs."""
+NODE_PATTERN = r"^[A-Za-z0-9._-]{1,255}$"
+"""Nodes and sites: HTCondor lists them between commas in a job's ad, where a blank or a quote does harm."""
 ENTRY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 """A function of a Python module."""
 
@@ -24,6 +26,7 @@ _NAME = re.compile(NAME_PATTERN.removesuffix("$"))
 _WORD = re.compile(WORD_PATTERN.removesuffix("$"))
 _ENVIRONMENT = re.compile(ENVIRONMENT_PATTERN.removesuffix("$"))
 _REPOSITORY = re.compile(REPOSITORY_PATTERN.removesuffix("$"))
+_NODE = re.compile(NODE_PATTERN.removesuffix("$"))
 _ENTRY = re.compile(ENTRY_PATTERN.removesuffix("$"))
 
 
@@ -73,6 +76,21 @@ def check_repository(name: str) -> str:
         raise ValueError(
             f"{shown(name)} is not the name of a CVMFS repository: use letters, digits, '.' and '-', "
             "such as mu2e.opensciencegrid.org"
+        )
+    return name
+
+
+def is_node(name: str) -> bool:
+    """Return whether HTCondor's lists can carry a name of a node or site."""
+    return _NODE.fullmatch(name) is not None
+
+
+def check_node(name: str, *, what: str = "node") -> str:
+    """Return the name of a node or site; ValueError says what is allowed."""
+    if not is_node(name):
+        raise ValueError(
+            f"{shown(name)} is not the name of a {what} that can be excluded: give one name of letters, "
+            "digits and . _ - only, at most 255; HTCondor's list of excluded ones has no blanks or quotes"
         )
     return name
 

@@ -21,6 +21,7 @@ from include.bookkeeping.records import ActionRecord, Exclusion
 from include.campaign.states import ActionKind
 from include.campaign.units import parse_time
 from include.errors import ProdsysError
+from include.joblogs.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,14 +76,17 @@ def exclude(
 ) -> None:
     """Send no more jobs to a node or a site for a while; jobs that run there run on."""
     now, who, kind = time.time(), getpass.getuser(), _kind(site=site)
-    wanted = Exclusion(kind=kind, name=name, since=now, until=now + _seconds(lasts), by=who, reason=why)
+    reason = _line(why)
+    if not reason:
+        raise typer.BadParameter("say why, for everybody to read: --why TEXT")
+    wanted = Exclusion(kind=kind, name=name, since=now, until=now + _seconds(lasts), by=who, reason=reason)
     with _opened(ledger) as opened:
         kept = opened.exclude(wanted)
         opened.record_action(_action(ActionKind.EXCLUDE, kept, who=who, now=now))
     if as_json:
         typer.echo(json.dumps(_exclusion(kept), indent=2, ensure_ascii=False))
     else:
-        typer.echo(f"{kind} {name} is excluded until {_moment(kept.until)}: {kept.reason}")
+        typer.echo(f"{kind} {name} is excluded until {_moment(kept.until)}: {_line(kept.reason)}")
 
 
 @app.command()
@@ -98,15 +102,16 @@ def lift(
     with _opened(ledger) as opened:
         lifted = opened.lift(kind, name, who, now)
         if lifted is None:
-            there = ", ".join(each.name for each in opened.exclusions(now) if each.kind == kind) or "none is"
+            active = [_line(each.name) for each in opened.exclusions(now) if each.kind == kind]
+            there = ", ".join(active) or "none is"
             raise ProdsysError(
-                f"{kind} {name} is not excluded in the ledger {opened.place}; excluded: {there}"
+                f"{kind} {_line(name)} is not excluded in the ledger {opened.place}; excluded: {there}"
             )
         opened.record_action(_action(ActionKind.LIFT, lifted, who=who, now=now))
     if as_json:
         typer.echo(json.dumps(_exclusion(lifted), indent=2, ensure_ascii=False))
     else:
-        typer.echo(f"{kind} {name} is no longer excluded")
+        typer.echo(f"{kind} {_line(name)} is no longer excluded")
 
 
 def nodes_of(ledger: Ledger, *, since: float, now: float) -> dict[str, Any]:
@@ -183,20 +188,20 @@ def _show(found: dict[str, Any], *, span: str) -> None:
     if len(rows) > SHOWN:
         console.print(Text(f"and {len(rows) - SHOWN} nodes more, with fewer failures; --json has them all"))
     for row in suspected[:SHOWN]:
-        console.print(Text(f"suspected: {row['suspicion']}"), soft_wrap=True)
+        console.print(Text(_line(f"suspected: {row['suspicion']}")), soft_wrap=True)
     for each in found["exclusions"]:
         line = f"excluded: {each['kind']} {each['name']} until {_moment(each['until'])} by {each['by']}"
-        console.print(Text(f"{line}: {each['reason']}"), soft_wrap=True)
+        console.print(Text(_line(f"{line}: {each['reason']}")), soft_wrap=True)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     cvmfs = [f"{name} {'?' if revision is None else revision}" for name, revision in row["cvmfs"].items()]
     return [
-        row["host"],
-        row["site"] or "",
+        _line(row["host"]),
+        _line(row["site"] or ""),
         *(str(row[name]) for name in ("good", "bad", "bad_fast")),
         "yes" if row["suspicion"] else "",
-        "\n".join(cvmfs),
+        "\n".join(map(_line, cvmfs)),
         _moment(row["excluded_until"]) if row["excluded_until"] else "",
     ]
 
@@ -222,6 +227,11 @@ def _seconds(text: str) -> int:
     if not seconds:
         raise typer.BadParameter(f"{text!r} is no time at all")
     return seconds
+
+
+def _line(text: str) -> str:
+    """Return text that a terminal can take: one line, no escapes and control characters."""
+    return " ".join(filter(None, map(clean, text.splitlines())))
 
 
 def _kind(*, site: bool) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from include.bookkeeping.records import Exclusion
+from include.campaign.identifiers import is_node
 from include.triage.blackholes import fisher_tail
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def propose(
         lifted = max((each.lifted_at or 0.0 for each in mine if each.name == suspect.host), default=0.0)
         if lifted and now < lifted + LIFT_HOLDS_S:
             why = f"a person lifted its exclusion at {_moment(lifted)}"
+        elif not is_node(suspect.host):
+            why = "HTCondor's list of excluded nodes cannot carry such a name"
         elif len(exclusions) >= allowed:
             taken = len(active) + len(exclusions)
             why = f"{taken} of {nodes_seen} nodes are excluded, and no more may be at once"

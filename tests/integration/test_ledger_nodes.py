@@ -43,6 +43,22 @@ def test_a_node_and_a_site_of_one_name_are_apart(ledger):
         ledger.exclude(exclusion("y", hours=0))
 
 
+@pytest.mark.parametrize("name", ["", "wn1, wn2", 'wn"1', "US CMS", "wn\udcff", "w\0n"])
+def test_what_no_list_of_htcondor_can_carry_is_refused(ledger, name):
+    for kind in ("node", "site"):
+        with pytest.raises(LedgerError, match=f"name of a {kind} that can be excluded"):
+            ledger.exclude(exclusion(name, kind=kind))
+    assert ledger.exclusions(NOW, all=True) == []
+
+
+def test_what_no_column_takes_is_an_error_of_the_ledger(ledger):
+    for asked in ({"run": 10**23}, {"stage": "g\udcff"}):
+        with pytest.raises(LedgerError, match="cannot"):
+            ledger.diagnoses(**asked)
+    with pytest.raises(LedgerError, match="cannot take a value"):
+        ledger.lift("node", "wn\udcff", "ann", NOW)
+
+
 def test_lifting_ends_it_once(ledger):
     assert ledger.lift("node", "wn1", "ann", NOW) is None
     first = ledger.exclude(exclusion("wn1"))

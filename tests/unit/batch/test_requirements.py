@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.batch.requirements import REQUIREMENT, exclusion_lines, name_list, with_requirement
+from include.campaign.identifiers import is_node
 from include.campaign.jobsub_options import changed_by_jobsub
 
 
@@ -66,3 +67,13 @@ def test_names() -> None:
 def test_impossible_names(name: str) -> None:
     with pytest.raises(ValueError, match="letters, digits"):
         name_list([name])
+
+
+@given(st.text(st.sampled_from("aZ9._- ,\"'$@é\n\\"), max_size=6))
+def test_the_ledger_refuses_what_a_list_cannot_carry(name: str) -> None:
+    try:
+        name_list([name])
+    except ValueError:
+        assert not is_node(name)
+    else:
+        assert is_node(name)

@@ -124,3 +124,42 @@ def test_a_ledger_that_is_not_there(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "prodsys ledger upgrade" in result.stderr
     assert CliRunner().invoke(app, ["nodes"], env={"PRODSYS_LEDGER": None}).exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["wn1, wn2", "", 'wn"1', "wn1\n", "slot1@wn1", "w\udcffn", "x" * 256])
+def test_an_impossible_name_is_refused(url: str, name: str) -> None:
+    result = prodsys("exclude", name, "--why", "x", ledger=url)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "that can be excluded: give one name of letters, digits and . _ - only" in result.stderr
+    assert json.loads(prodsys("--json", ledger=url).stdout)["exclusions"] == []
+    with Ledger(url) as ledger:
+        assert ledger.actions() == []
+    assert prodsys("lift", name, ledger=url).exit_code == 1
+
+
+def test_a_site_with_a_blank_is_refused(url: str) -> None:
+    result = prodsys("exclude", "US CMS", "--site", "--why", "x", ledger=url)
+    assert result.exit_code == 1
+    assert "'US CMS' is not the name of a site that can be excluded" in result.stderr
+    assert "has no blanks" in result.stderr
+
+
+def test_escapes_and_line_breaks_of_the_reason_are_taken_out(url: str) -> None:
+    why = "its\x1b[31m fan\r\nis\x1b]0;title\x07 \u202ebroken\udcff"
+    result = prodsys("exclude", "wn7", "--why", why, ledger=url)
+    assert result.stdout.endswith(" UTC: its fan is broken\n")
+    with Ledger(url) as ledger:
+        assert [each.reason for each in ledger.exclusions(time.time())] == ["its fan is broken"]
+    empty = prodsys("exclude", "wn8", "--why", "\x1b[0m \n", ledger=url)
+    assert (empty.exit_code, "say why" in empty.stderr) == (2, True)
+
+
+def test_what_the_ledger_has_is_cleaned_before_it_is_shown(url: str) -> None:
+    now = time.time()
+    with Ledger(url) as ledger:
+        ledger.exclude(records.exclusion("wn7", now, by="ann\x1b[2J"))
+        ledger.record_node_facts([records.fact("wn9", now, **{"mu2e\x1b]0;x\x07": 511})])
+    shown = prodsys(ledger=url).stdout
+    assert not [char for char in shown if char != "\n" and not char.isprintable()]
+    assert " by ann: " in shown
+    assert prodsys("lift", "w\x1b[2Jn", ledger=url).stderr.startswith("node wn is not excluded")

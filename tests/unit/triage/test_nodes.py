@@ -62,6 +62,12 @@ def test_what_is_excluded_already_is_left_alone() -> None:
     assert names(propose([suspect("wn1")], [site], nodes_seen=50, now=NOW).exclusions) == ["wn1"]
 
 
+def test_a_name_that_no_list_can_carry_is_spared() -> None:
+    found = propose([suspect("US CMS"), suspect("wn1")], [], nodes_seen=50, now=NOW)
+    assert (names(found.exclusions), [each.host for each in found.spared]) == (["wn1"], ["US CMS"])
+    assert "because HTCondor's list of excluded nodes cannot carry such a name" in found.lines[0]
+
+
 def test_what_a_person_lifted_stays_so_for_a_day() -> None:
     lifted = excluded("wn1", hours_ago=30, lasted=48, lifted_ago=5)
     found = propose([suspect("wn1")], [lifted], nodes_seen=50, now=NOW)
