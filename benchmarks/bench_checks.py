@@ -1,12 +1,14 @@
-"""How long a check of 10,000 reported jobs takes, and what opening their ROOT files adds.
+"""How long the check task's review of 10,000 reported jobs takes, and what opening their ROOT files adds.
 
-Run: python benchmarks/bench_checks.py [JOBS]
+Run: python benchmarks/bench_checks.py [JOBS]. It fails where the review opens a log, takes
+longer than 10 s for up to 10,000 jobs, or the process more than 500 MB.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import shutil
 import sys
 import tempfile
@@ -18,20 +20,26 @@ from pathlib import Path
 import numpy as np
 import uproot
 
-from include.batch.pool import JobAd
-from include.bookkeeping.records import Submission, Unit
+from include.batch.fake import FakePool
+from include.bookkeeping.ledger import Ledger
+from include.bookkeeping.records import Slice, Submission, Unit
 from include.campaign.naming import area_of, submission_tag
 from include.campaign.plan import CampaignPlan, OutputPlan, ResourcesPlan, StagePlan
-from include.campaign.states import JobStatus, SubmissionState
+from include.campaign.states import JobStatus
 from include.checks.evidence import read_areas
 from include.checks.judge import judge
-from include.checks.summary import summarise
+from include.recovery.review import Tools, review_stage
+from include.recovery.standing import standing_of
+from include.triage.classify import Triage
 
-RUN, EVENTS, SCHEDD = 1000, 100, "ap1@pool.test"
+RUN, EVENTS, SCHEDD, CLUSTER = 1000, 100, "ap1@pool.test", 1
 TAG = submission_tag(dag_id="demo.z", tranche="bench", run=RUN, stage="gen")
+MOST_JOBS, MOST_S, MOST_MB = 10_000, 10.0, 500.0
+"""The review of so many jobs may take so long, and the whole process so much memory."""
+_logs_opened: list[str] = []
 
 
-def plan_in(base: Path) -> CampaignPlan:
+def plan_in(base: Path, jobs: int) -> CampaignPlan:
     """Return a plan of one stage with one output."""
     output = OutputPlan(
         name="default",
@@ -71,7 +79,7 @@ def plan_in(base: Path) -> CampaignPlan:
         first_run=RUN,
         last_run=RUN,
         slices=1,
-        subruns=1,
+        subruns=jobs,
         first_subrun=0,
         stages=(stage,),
         outstage=str(base / "outstage"),
@@ -82,57 +90,33 @@ def plan_in(base: Path) -> CampaignPlan:
     )
 
 
-def submission_of(jobs: int) -> Submission:
-    """Return a submission of one cluster."""
-    return Submission(
+def submit(ledger: Ledger, pool: FakePool, plan: CampaignPlan) -> tuple[Slice, Submission]:
+    """Record a submission of one cluster in the ledger, and let its jobs complete with exit code 0."""
+    (item,) = ledger.reserve(plan, tranche="bench", dag_run_id="bench", slices=1, now=0.0)
+    units = tuple(Unit(process=n, first_subrun=n, last_subrun=n, inputs=()) for n in range(plan.subruns))
+    ledger.intend(
         tag=TAG,
         dag_id="demo.z",
         tranche="bench",
         run=RUN,
         stage="gen",
         recovery=0,
-        state=SubmissionState.SUBMITTED,
-        units=tuple(Unit(process=n, first_subrun=n, last_subrun=n, inputs=()) for n in range(jobs)),
-        clusters=((SCHEDD, 41, jobs),),
+        units=units,
         work_dir="/tmp",  # noqa: S108
-        message="",
-        intended_at=0.0,
-        submitted_at=1.0,
+        now=0.0,
     )
-
-
-def ad_of(process: int, code: int) -> JobAd:
-    """Return a job's ad as history has it."""
-    return JobAd(
-        schedd=SCHEDD,
-        cluster=41,
-        process=process,
-        global_job_id=f"{SCHEDD}#41.{process}#1",
-        tag=TAG,
-        status=JobStatus.COMPLETED,
-        exit_code=code,
-        exit_signal=None,
-        hold_code=None,
-        hold_subcode=None,
-        hold_reason=None,
-        remove_reason=None,
-        host="slot1@wn1",
-        site=None,
-        starts=1,
-        shadow_starts=1,
-        queued_at=1,
-        started_at=2,
-        ended_at=3,
-        status_since=3,
-        wall_s=1.0,
-        cpu_s=1.0,
-        memory_mb=1,
-    )
+    cluster = pool.submit(SCHEDD, TAG, plan.subruns)
+    assert cluster == CLUSTER
+    pool.set_status(SCHEDD, cluster, JobStatus.COMPLETED, since=3.0, exit_code=0)
+    ledger.record_submitted(TAG, clusters=((SCHEDD, cluster, plan.subruns),), message="", now=1.0)
+    submission = ledger.submission(TAG)
+    assert submission is not None
+    return item, submission
 
 
 def leave(plan: CampaignPlan, process: int, code: int, content: bytes) -> None:
     """Write what one job leaves."""
-    name = f"41.{process}.1-{process:08x}"
+    name = f"{CLUSTER}.{process}.1-{process:08x}"
     logs, outstage = (
         Path(area_of(base, stage="gen", run=RUN, tag=TAG)) / name for base in (plan.logs, plan.outstage)
     )
@@ -150,7 +134,7 @@ def leave(plan: CampaignPlan, process: int, code: int, content: bytes) -> None:
         "version": 1,
         "tag": TAG,
         "execution": name,
-        "cluster": 41,
+        "cluster": CLUSTER,
         "process": process,
     }
     report |= {"schedd": SCHEDD, "global_job_id": "g", "host": "wn1", "site": None, "node": {"cpus": 8}}
@@ -170,45 +154,86 @@ def root_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def timed(what: str, since: float) -> None:
-    """Print how long something took."""
-    print(f"{what}: {time.perf_counter() - since:.2f} s", flush=True)
+def watch_logs() -> None:
+    """Note each opening of a log from now on."""
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and str(arguments[0]).endswith("job.log"):
+            _logs_opened.append(str(arguments[0]))
+
+    sys.addaudithook(note)
+
+
+def timed(what: str, since: float) -> float:
+    """Print how long something took, and return it."""
+    took = time.perf_counter() - since
+    print(f"{what}: {took:.2f} s", flush=True)
+    return took
+
+
+def time_review(tools: Tools, plan: CampaignPlan, item: Slice) -> None:
+    """Time what the check task does, the first time and again; fail beyond the limits."""
+    stage, jobs = plan.stages[0], plan.subruns
+    for what in ("reviewing", "reviewing again"):
+        _logs_opened.clear()
+        start = time.perf_counter()
+        (reviewed,) = review_stage(tools, plan, stage, item)
+        took = timed(f"{what} {jobs} jobs that reported, ledger included", start)
+        assert all(unit.state.value == "accepted" for unit in reviewed.judgement.units)
+        assert not _logs_opened, f"{len(_logs_opened)} logs were opened, {_logs_opened[0]} first"
+        assert jobs > MOST_JOBS or took <= MOST_S, f"{took:.1f} s, more than {MOST_S:g}"
+    start = time.perf_counter()
+    assert len(standing_of(tools.ledger, plan, stage, item).accepted) == jobs
+    timed(f"how the stage stands, {jobs} jobs", start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"most memory of the process: {peak:.0f} MB", flush=True)
+    assert jobs > MOST_JOBS or peak <= MOST_MB, f"{peak:.0f} MB, more than {MOST_MB:g}"
+
+
+def time_judging(plan: CampaignPlan, submission: Submission, pool: FakePool, content: bytes) -> None:
+    """Time the parts of a check, and what reading the files adds."""
+    jobs = plan.subruns
+    ads = pool.ads(SCHEDD, [CLUSTER])
+    start = time.perf_counter()
+    area = read_areas(plan, submission)
+    timed(f"reading {jobs} reports", start)
+    start = time.perf_counter()
+    judgement = judge(plan, plan.stages[0], submission, ads=ads, area=area, now=time.time())
+    timed(f"judging {jobs} jobs by exit, outputs, size", start)
+    assert len(judgement.accept) == jobs
+    for checks in (("exit", "outputs", "size", "checksum"), ("exit", "outputs", "size", "root")):
+        few = min(jobs, 500)
+        part = replace(submission, units=submission.units[:few])
+        some = replace(area, reports=tuple(report for report in area.reports if report.unit < few))
+        stage = replace(plan.stages[0], checks=checks)
+        start = time.perf_counter()
+        judge(plan, stage, part, ads=ads[:few], area=some, now=time.time())
+        timed(f"judging {few} jobs with {checks[-1]} as well ({len(content)}-byte files)", start)
 
 
 def main(jobs: int) -> None:
-    """Write the areas, then time each part of a check."""
+    """Write the areas, then time the review and each part of it."""
     base = Path(tempfile.mkdtemp(prefix="bench-checks-"))
     try:
-        plan, submission = plan_in(base), submission_of(jobs)
+        plan, pool = plan_in(base, jobs), FakePool(str(base / "pool.json"), (SCHEDD,))
         content = root_file(base / "a.root")
         for process in range(jobs):
             leave(plan, process, 0, content)
-        ads = [ad_of(process, 0) for process in range(jobs)]
-        start = time.perf_counter()
-        area = read_areas(plan, submission)
-        timed(f"reading {jobs} reports", start)
-        start = time.perf_counter()
-        judgement = judge(plan, plan.stages[0], submission, ads=ads, area=area, now=time.time())
-        timed(f"judging {jobs} jobs by exit, outputs, size", start)
-        assert len(judgement.accept) == jobs
-        start = time.perf_counter()
-        summarise(judgement, plan.stages[0])
-        timed("summary", start)
-        for checks in (("exit", "outputs", "size", "checksum"), ("exit", "outputs", "size", "root")):
-            few = min(jobs, 500)
-            part = replace(submission, units=submission.units[:few])
-            some = replace(area, reports=tuple(report for report in area.reports if report.unit < few))
-            start = time.perf_counter()
-            judge(
-                plan, replace(plan.stages[0], checks=checks), part, ads=ads[:few], area=some, now=time.time()
-            )
-            timed(f"judging {few} jobs with {checks[-1]} as well ({len(content)}-byte files)", start)
+        watch_logs()
+        with Ledger(f"sqlite:///{base / 'ledger.db'}") as ledger:
+            ledger.upgrade()
+            item, submission = submit(ledger, pool, plan)
+            time_review(Tools(ledger=ledger, pool=pool, triage=Triage.load(), clock=time.time), plan, item)
+        time_judging(plan, submission, pool, content)
         shutil.rmtree(plan.logs)
         for process in range(jobs):
             leave(plan, process, 137, content)
+        ads = pool.ads(SCHEDD, [CLUSTER])
+        _logs_opened.clear()
         start = time.perf_counter()
         judge(plan, plan.stages[0], submission, ads=ads, area=read_areas(plan, submission), now=time.time())
         timed(f"reading and judging {jobs} failed jobs, with the last line of each log", start)
+        assert len(set(_logs_opened)) == jobs, "the openings of logs are not seen"
     finally:
         shutil.rmtree(base)
 

@@ -28,16 +28,21 @@ if TYPE_CHECKING:
 class LedgerRemoval(LedgerDatabase):
     """The part of the ledger that says what may be removed."""
 
-    def removable(self, *, experiment: str, run: int, now: float) -> list[OutputRecord]:
-        """Return the accepted outputs of a slice that nothing needs as of `now`, stage by stage.
+    def removable(
+        self, *, experiment: str, run: int, now: float, duplicates_after_s: float | None = None
+    ) -> list[OutputRecord]:
+        """Return the outputs of a slice that nothing needs as of `now`, stage by stage.
 
-        They are those to be kept until merged where everything that the plan makes from them is made, and the
-        merged files with their subruns are accepted.
+        They are the accepted ones to be kept until merged where everything that the plan makes from them is
+        made, and the merged files with their subruns are accepted; and at the end, with `duplicates_after_s`,
+        those that have been duplicates of accepted ones for at least so long.
         """
         with self._read() as connection:
-            return [
-                output_record(row) for row in _removable(connection, experiment=experiment, run=run, now=now)
-            ]
+            rows = _of_slice(connection, experiment=experiment, run=run)
+            safe = _merged(connection, rows, experiment=experiment, run=run, now=now)
+            if duplicates_after_s is not None:
+                safe += [row for row in _doubles(rows) if row.state_at + duplicates_after_s <= now]
+            return [output_record(row) for row in safe]
 
     def removing(self, *, experiment: str, run: int) -> list[OutputRecord]:
         """Return the outputs of a slice whose removal began and is not known to have finished."""
@@ -48,12 +53,15 @@ class LedgerRemoval(LedgerDatabase):
     def begin_removal(self, outputs: Sequence[OutputRecord], *, experiment: str, now: float) -> None:
         """Record that `outputs` are about to be removed, all or none; LedgerError if one is still needed.
 
-        An accepted output must be removable; a duplicate or rejected one always is; a candidate never.
+        An accepted output must be removable, and a duplicate must be one of an accepted output; a candidate
+        or rejected one never is.
         """
         with self._write() as connection:
             for run in sorted({output.run for output in outputs}):
                 slice_row(connection, experiment=experiment, run=run, lock=True)
-                safe = {row.id for row in _removable(connection, experiment=experiment, run=run, now=now)}
+                every = _of_slice(connection, experiment=experiment, run=run)
+                merged = _merged(connection, every, experiment=experiment, run=run, now=now)
+                safe = {row.id for row in (*merged, *_doubles(every))}
                 rows = _named(connection, outputs, experiment=experiment, run=run)
                 _require_safe(rows, safe)
                 going = [
@@ -131,15 +139,33 @@ def finished(
     return left
 
 
-def _removable(connection: Connection, *, experiment: str, run: int, now: float) -> list[Row[Any]]:
+def _doubles(rows: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """Return the duplicates among a slice's outputs of which every subrun has an accepted file of its own.
+
+    A file that was accepted and is removed or being removed counts: what needed it is made.
+    """
+    taken: dict[tuple[str, str], set[int]] = defaultdict(set)
+    kept = {row.path for row in rows if row.state != OutputState.DUPLICATE}
+    for row in rows:
+        if row.accepted_at is not None:
+            taken[row.stage, row.name].update(range(row.first_subrun, row.last_subrun + 1))
+    return [
+        row
+        for row in rows
+        if row.state == OutputState.DUPLICATE
+        and row.path not in kept
+        and taken[row.stage, row.name].issuperset(range(row.first_subrun, row.last_subrun + 1))
+    ]
+
+
+def _merged(
+    connection: Connection, rows: Sequence[Row[Any]], *, experiment: str, run: int, now: float
+) -> list[Row[Any]]:
+    """Return the accepted outputs to be kept until merged that nothing needs as of `now`."""
     row = slice_row(connection, experiment=experiment, run=run)
     plan = pinned_plan(connection, row.dag_id, row.tranche)
     subruns = frozenset(range(row.first_subrun, row.first_subrun + row.subruns))
-    ever = [
-        each
-        for each in _of_slice(connection, experiment=experiment, run=run)
-        if each.accepted_at is not None and each.accepted_at <= now
-    ]
+    ever = [each for each in rows if each.accepted_at is not None and each.accepted_at <= now]
     accepted: dict[tuple[str, str], set[int]] = defaultdict(set)
     for each in ever:
         accepted[each.stage, each.name].update(range(each.first_subrun, each.last_subrun + 1))
@@ -184,15 +210,19 @@ def _named(
 
 def _require_safe(rows: Sequence[Row[Any]], safe: set[int]) -> None:
     for row in rows:
-        if row.state == OutputState.CANDIDATE:
-            raise LedgerError(
-                f"{row.path} was never judged, so it must not be removed: check its stage first"
-            )
-        if row.state == OutputState.ACCEPTED and row.id not in safe:
-            raise LedgerError(
-                f"{row.path} is accepted for run {row.run}, subruns {row.first_subrun}..{row.last_subrun}, "
-                "and still needed: remove only what the ledger calls removable"
-            )
+        if row.id not in safe and row.state in _KEPT:
+            where = f"{row.path} (run {row.run}, subruns {row.first_subrun}..{row.last_subrun})"
+            raise LedgerError(f"{where} {_KEPT[row.state]}")
+
+
+_KEPT = {
+    OutputState.CANDIDATE: "was never judged, so it must not be removed: check its stage first",
+    OutputState.REJECTED: "is rejected, and kept for people to look at",
+    OutputState.ACCEPTED: "is accepted, and still needed: remove only what the ledger calls removable",
+    OutputState.DUPLICATE: "is a duplicate, but not all its subruns have an accepted output, or one with "
+    "this path is no duplicate: it is kept",
+}
+"""Why an output that is not safe to remove stays, by its state."""
 
 
 def _move(connection: Connection, ids: Sequence[int], *, state: OutputState, now: float) -> None:

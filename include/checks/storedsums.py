@@ -11,7 +11,10 @@ _TEXT_ATTRIBUTES = ("user.checksum.adler32", "user.xrdcks.adler32", "eos.checksu
 """Extended attributes with hex digits in them; EOS names its kind of checksum in another."""
 _BINARY_ATTRIBUTE = "user.XrdCks.adler32"
 _BINARY = struct.Struct(">16sqiHBB")
-"""Source: XRootD, XrdCks/XrdCksData.hh: name, file's mtime, seconds until computed, reserved, length."""
+"""Name, file's mtime, seconds until computed, reserved, length; numbers in network order.
+
+Source: src/XrdCks/XrdCksData.hh and XrdCksXAttr.hh in https://github.com/xrootd/xrootd.
+"""
 _HEX = re.compile(r"[0-9a-fA-F]{8}")
 _DCACHE = "/pnfs/"
 

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 200
 """Files whose removal is intended at a time."""
+DUPLICATES_AFTER_S = 7 * 86_400.0
+"""A verified duplicate of an accepted output is removed so long after it was found to be one, seconds."""
 SCRIPT_OUTPUT = 8000
 """Characters of the script's output that are kept, from its end."""
 
@@ -37,8 +39,10 @@ SCRIPT_OUTPUT = 8000
 class RemovalLedger(Protocol):
     """What cleanup needs of the ledger."""
 
-    def removable(self, *, experiment: str, run: int, now: float) -> list[OutputRecord]:
-        """Return the outputs of a run that are safe to remove."""
+    def removable(
+        self, *, experiment: str, run: int, now: float, duplicates_after_s: float | None = None
+    ) -> list[OutputRecord]:
+        """Return the outputs of a run that are safe to remove, old duplicates of accepted ones included."""
 
     def removing(self, *, experiment: str, run: int) -> list[OutputRecord]:
         """Return the outputs of a run whose removal began and is not known to have finished."""
@@ -111,7 +115,9 @@ def clean(
     known = {output.path for output in begun}
     fresh = [
         output
-        for output in ledger.removable(experiment=plan.experiment, run=run, now=now)
+        for output in ledger.removable(
+            experiment=plan.experiment, run=run, now=now, duplicates_after_s=DUPLICATES_AFTER_S
+        )
         if output.path not in known
     ]
     refused = [

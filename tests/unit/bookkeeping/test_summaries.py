@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
 from include.bookkeeping import summaries
 from include.bookkeeping.ledger import Ledger
 from include.campaign.states import Outcome
-from include.checks.summary import cause_of
 from tests import ledger_records as records
 
 
@@ -70,14 +68,3 @@ def test_causes_are_grouped_the_most_first_with_an_example(ledger):
         [1000, 0, "exit code 84: no such file", "1000/0.log"],
         [1000, 1, "signal 9 (killed)", "1000/1.log"],
     ]
-
-
-@pytest.mark.parametrize(
-    "reason", ["exit code 84: no such file", "signal 9 (killed)", "outputs overlap process 7 of 1@ap1", ""]
-)
-def test_causes_are_worded_as_in_the_log_of_the_check(ledger, reason):
-    reserve(ledger)
-    judge(ledger, reason)
-    (cause,) = summaries.cause_summary(ledger, "demo.z", records.TRANCHE)["cause"]
-    verdict = SimpleNamespace(check="exit", reason=reason)
-    assert cause_of(SimpleNamespace(verdicts=[verdict])) == f"exit: {cause}"

@@ -22,7 +22,7 @@ class ListLedger:
         self.states = {output: output.state for output in outputs}
         self.begun = []
 
-    def removable(self, *, experiment, run, now):  # noqa: ARG002
+    def removable(self, *, experiment, run, now, duplicates_after_s=None):  # noqa: ARG002
         return [
             output
             for output, state in self.states.items()
