@@ -146,7 +146,11 @@ def _answer(check: UserCheckPlan, stdout: bytes) -> Answer:
         jobs = tuple(_job(check, item) for item in said["verdicts"])
     if jobs and "outcome" not in said:
         return Answer(verdict=_sum(check, jobs), jobs=jobs)
-    return Answer(verdict=_one(check, said), jobs=jobs)
+    verdict = _one(check, said)
+    against = next((job for job in jobs if job.verdict.outcome is not Outcome.PASSED), None)
+    if against is not None and verdict.outcome is Outcome.PASSED:
+        _refuse(f"it says passed, and of process {against.process} {against.verdict.outcome}")
+    return Answer(verdict=verdict, jobs=jobs)
 
 
 def _load(stdout: bytes) -> dict[str, Any]:

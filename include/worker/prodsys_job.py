@@ -41,7 +41,7 @@ EXIT_USAGE, EXIT_JOB_FILE, EXIT_NOT_FOUND = 2, 84, 127
 NODE_LIKE = (EXIT_CODES["script"], EXIT_NOT_FOUND, 128 + signal.SIGILL, 128 + signal.SIGBUS)
 CVMFS_ROOT = os.environ.get("PRODSYS_CVMFS_ROOT") or "/cvmfs"
 REPOSITORY = re.compile(r"(\w[\w.-]*)(?::([0-9]{1,18}))?$")
-GUARD_S, LEAST_S, LOOK_S, MAX_GUARD_S = 180.0, 6.0, 20.0, 86400.0
+GUARD_S, LEAST_S, LOOK_S, MAX_GUARD_S, MAX_SECONDS = 180.0, 6.0, 20.0, 86400.0, 1e9
 BLOCK, ECHO_HEAD, ECHO_TAIL = 1 << 20, 16 << 10, 64 << 10
 MAX_FACTS, MAX_FACT, MAX_LOOKS, MAX_ENTRIES = 8000, 200, 64, 1000
 Document = Dict[str, Any]
@@ -233,15 +233,16 @@ def look_at_cvmfs(names: Iterable[str], seconds: float, stop: Optional["Stop"] =
         with contextlib.suppress(OSError):
             children[name] = look_in_child(os.path.join(CVMFS_ROOT, name))
     for name, (child, reader) in children.items():
-        while not select.select([reader], [], [], max(0.0, min(0.1, deadline - time.monotonic())))[0]:
+        pipe = select.poll()  # select.select() ends at file number 1023
+        pipe.register(reader, select.POLLIN)
+        while not pipe.poll(1000 * max(0.0, min(0.1, deadline - time.monotonic()))):
             if time.monotonic() >= deadline or (stop and stop.asked):
                 break
         try:
             looks[name] = json.loads(os.read(reader, 4096).decode("ascii"))
         except (BlockingIOError, ValueError):
-            stopped = stop and stop.asked
-            why = "was not looked at to the end" if stopped else f"did not answer within {seconds:g} s"
-            looks[name]["problem"] = why
+            why = f"did not answer within {seconds:g} s"
+            looks[name]["problem"] = "was not looked at to the end" if stop and stop.asked else why
         os.close(reader)
         # One that waits for a dead file system may outlive even SIGKILL: nobody waits for it.
         os.kill(child, signal.SIGKILL)
@@ -349,8 +350,8 @@ def wish_of(document: Document) -> Document:
     for name, least in wish["cvmfs"].items():
         if not REPOSITORY.match(name) or ":" in name or type(least) is not int:
             refuse(f"cvmfs of node: {name!r:.80}: {least!r:.40} is no repository with a revision, or 0")
-    if type(wish["guard_s"]) not in (int, float):
-        refuse(f"guard_s of node is {wish['guard_s']!r:.40}, it should be seconds")
+    if type(wish["guard_s"]) not in (int, float) or not 0 <= wish["guard_s"] <= MAX_SECONDS:
+        refuse(f"guard_s of node is {wish['guard_s']!r:.40}, it should be seconds, 0 or more")
     return wish
 
 
@@ -567,6 +568,8 @@ class Execution:
         """Return the paths of all inputs; OSError or JobError unless each can be read and is what it was."""
         paths = [path for group in unit["inputs"].values() for path in group]
         for path in [path for path in paths if "://" not in path]:
+            if os.path.exists(path) and not os.path.isfile(path):  # opening a FIFO would hang
+                raise JobError("inputs", f"input {path} is no regular file")
             with open(path, "rb") as stream:
                 stream.read(1)
                 size = os.fstat(stream.fileno()).st_size
@@ -792,6 +795,13 @@ def repository(text: str) -> Tuple[str, int]:
     return match.group(1), int(match.group(2) or 0)
 
 
+def span(text: str) -> float:
+    """Return a time in seconds: finite and not negative."""
+    if not 0 <= float(text) <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text} is no time in seconds, 0 to {MAX_SECONDS:g}")
+    return float(text)
+
+
 def cvmfs_check(options: argparse.Namespace) -> int:
     """Exit 0 if CVMFS is fit on this node, else 85, after a pause."""
     stop, wanted, host = Stop(), dict(options.repositories), socket.gethostname()
@@ -904,7 +914,7 @@ def parser_of() -> argparse.ArgumentParser:
 
     def seconds(flag: str, default: float, text: str) -> Tuple[str, Document]:
         text += f" ({default:g})"
-        return flag, {"type": float, "default": default, "metavar": "SECONDS", "help": text}
+        return flag, {"type": span, "default": default, "metavar": "SECONDS", "help": text}
 
     look = seconds("--look", LOOK_S, "that CVMFS may take to answer")
     in_json = "--json", {"action": "store_true", "help": "print one JSON object"}

@@ -141,6 +141,23 @@ def test_what_does_not_count(plan, tmp_path, text, expected):
     assert len(verdict.reason) < 1200
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (["failed"], "mine gave no verdict: it says passed, and of process 0 failed"),
+        (["passed", "unknown"], "mine gave no verdict: it says passed, and of process 1 unknown"),
+        (["passed", "passed"], ""),
+    ],
+)
+def test_an_answer_that_contradicts_itself_is_unknown(plan, tmp_path, said, expected):
+    jobs = [{"process": n, "outcome": outcome, "reason": "x"} for n, outcome in enumerate(said)]
+    (tmp_path / "answer").write_text(json.dumps({"outcome": "passed", "verdicts": jobs}))
+    check = shell(tmp_path, f"cat {tmp_path}/answer", scope="stage")
+    verdict = ask(plan, check, {}, {}).verdict
+    assert verdict.reason == expected.replace("mine", "check.sh")
+    assert verdict.outcome is (Outcome.UNKNOWN if expected else Outcome.PASSED)
+
+
 def test_a_hang_is_stopped_with_all_that_it_started(plan, tmp_path):
     check = shell(
         tmp_path, f"sleep 60 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/own; wait", timeout_s=1

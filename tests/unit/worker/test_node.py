@@ -229,6 +229,10 @@ def test_missing_job_file_in_a_job(job: Any) -> None:
         ({"cvmfs": {"x.org": True}}, "'x.org': True is no repository"),
         ({"scratch_mb": "1"}, "scratch_mb of node is '1'"),
         ({"guard_s": None}, "guard_s of node is None"),
+        ({"guard_s": -1}, "guard_s of node is -1, it should be seconds, 0 or more"),
+        ({"guard_s": float("nan")}, "guard_s of node is nan"),
+        ({"guard_s": float("inf")}, "guard_s of node is inf"),
+        ({"guard_s": 10**400}, "guard_s of node is 1000"),
     ],
 )
 def test_wrong_node_is_a_wrong_job_file(job: Any, node: Any, sentence: str) -> None:

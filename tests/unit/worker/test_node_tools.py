@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import stat
 import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -192,3 +194,38 @@ def test_each_command_has_a_help(job: Any, command: str) -> None:
     for option in options - {"--help"}:
         assert option in page.read_text(encoding="utf-8")
     assert f"`{command}" in page.read_text(encoding="utf-8")
+
+
+OCCUPY = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (2200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+for number in range(3, 1100):
+    os.dup2(0, number)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_pipes_above_file_number_1023(job: Any, cvmfs: Path) -> None:
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 2200:
+        pytest.skip("this machine allows too few open files")
+    command = [sys.executable, "-c", OCCUPY, *job.program, "cvmfs-check", "demo.org:42"]
+    environment = {**os.environ, "PRODSYS_CVMFS_ROOT": str(cvmfs)}
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60, env=environment
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"is fit, at revision 42" in done.stdout
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "1e10", "soon"])
+@pytest.mark.parametrize(
+    "command",
+    [["run", "job.json", "--least"], ["run", "job.json", "--grace"], ["cvmfs-check", "x.org", "--look"]],
+)
+def test_impossible_seconds_are_wrong_usage(job: Any, command: list[str], value: str) -> None:
+    done = subprocess.run(
+        [*job.program, *command[:-1], f"{command[-1]}={value}"], capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert f"argument {command[-1]}: ".encode() in done.stderr
+    assert b"Traceback" not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,15 @@ def test_cut_input(job: Any, source: Path) -> None:
 def test_missing_input(job: Any, source: Path) -> None:
     source.unlink()
     assert refused(job) == f"inputs failed: No such file or directory: {source}"
+
+
+@pytest.mark.parametrize("sums", [True, False])
+def test_fifo_is_refused_at_once(job: Any, source: Path, sums: bool) -> None:
+    source.unlink()
+    os.mkfifo(source)
+    if not sums:
+        job.document["units"][0]["sums"] = None
+    assert refused(job) == f"input {source} is no regular file"
 
 
 @pytest.mark.parametrize("method", ["hadd", "command"])
