@@ -146,9 +146,9 @@ def _logs(triage: Triage, logs: Sequence[Path], code: int | None, *, as_json: bo
         name = f"{one.category}/{one.rule}" if one.rule else one.category
         shadow = (f"shadow rule: {one.shadow}",) if one.shadow else ()
         lines = (f"evidence: {one.evidence}", f"to do: {one.advice}", f"remedy: {one.remedy.value}", *shadow)
-        typer.echo(
-            "\n".join([clean_line(f"{path}: {one.cause} [{name}]"), *(f"    {line}" for line in lines)])
-        )
+        typer.echo(clean_line(f"{path}: {one.cause} [{name}]"))
+        for line in lines:
+            typer.echo(clean_line(f"    {line}"))
 
 
 def _by_hand(path: Path, code: int | None) -> Failure:
@@ -251,4 +251,6 @@ def _plain_group(one: Group) -> dict[str, Any]:
 
 
 def _json(content: dict[str, Any]) -> None:
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    # backslashreplace: half a surrogate pair, of a file name that is not UTF-8, becomes JSON's escape for it
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    typer.echo(text.encode("utf-8", "backslashreplace").decode())

@@ -109,8 +109,8 @@ def _regex(pattern: Pattern) -> re.Pattern[str] | None:
         raise ValueError(f"pattern {pattern.name!r}: {pattern.regex!r} is no regex: {error}") from error
     if endless:
         msg = (
-            f"pattern {pattern.name!r}: {pattern.regex!r} repeats what is itself of open length, and may"
-            " search for ever; put something fixed between, or write ++ or *+ for the outer repeat"
+            f"pattern {pattern.name!r}: {pattern.regex!r} repeats what can match the same text in two ways,"
+            " and may search for ever; put something fixed between, or write ++ or *+ for the outer repeat"
         )
         raise ValueError(msg)
     return compiled

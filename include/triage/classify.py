@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +17,10 @@ from include.campaign.states import HoldAction, Remedy
 from include.checks.logtail import OWN_LINES
 from include.joblogs.scanner import Scanner
 from include.joblogs.signatures import signature
-from include.triage.categories import UNCLASSIFIED
+from include.triage.categories import UNCLASSIFIED, Rank
 from include.triage.facts import clean, facts_of
 from include.triage.failure import Diagnosis
-from include.triage.matching import Candidate, candidates, decide, hold_of
+from include.triage.matching import Candidate, candidates, decide, hold_of, retold
 from include.triage.rulebook import load_rules
 
 if TYPE_CHECKING:
@@ -37,17 +38,24 @@ LOGS_A_GROUP = 200
 MORE_LOGS_A_GROUP = 100
 """So many more, spread over the rest."""
 BYTES_A_GROUP = 4 * 2**30
-"""No further log of such a group is read once these were, but for the first three."""
-FIRST_LOGS = 3
+"""No further log of such a group is read once these were, but at least LEAST_LOGS are."""
+LEAST_LOGS = 20
+"""Where fewer were read, they decide no remedy for the others."""
 UNCLASSIFIED_ADVICE = (
     "read the log at the evidence; if it comes again, write a triage rule for it (docs/triage.md)"
 )
-_FOR_RULE = re.compile(r"\[triage:(?P<rule>[a-z0-9-]{1,60})\]", re.ASCII)
+_REMOVED = "prodsys removed it, held: "
+_FOR_RULE = re.compile(
+    rf"{_REMOVED}(?P<cause>.{{0,400}}) \[triage:(?P<rule>[a-z0-9-]{{1,60}})\]"
+    r"(?: \(by user [^()]{1,200}\))?$",
+    re.ASCII,
+)
+"""The whole reason: HTCondor adds who removed the job."""
 
 
 def removal_reason(diagnosis: Diagnosis) -> str:
     """Return the reason to remove a held job with: later checks find in it what the job was held for."""
-    return clean(f"prodsys removed it, held: {diagnosis.cause} [triage:{diagnosis.rule}]", 400)
+    return clean(f"{_REMOVED}{diagnosis.cause} [triage:{diagnosis.rule}]", 400)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +65,19 @@ class _Read:
     hits: Mapping[str, Sequence[Hit]]
     tail: str
     """Its last line that says something, with its place; empty where there is none."""
+    end: int = 0
+    """The number of that line."""
 
 
 _NOTHING = _Read(hits={}, tail="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """A diagnosis, and the candidate that decided; None where no rule fits."""
+
+    diagnosis: Diagnosis
+    by: Candidate | None
 
 
 class Triage:
@@ -87,7 +105,7 @@ class Triage:
             if failure.log:
                 groups.setdefault(_alike(failure), []).append(index)
             else:
-                found[index] = self._one(failure, _NOTHING)
+                found[index] = self._judge(failure, _NOTHING).diagnosis
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
             for members in groups.values():
                 found.update(self._group(failures, members, pool.map))
@@ -95,18 +113,60 @@ class Triage:
 
     def one(self, failure: Failure) -> Diagnosis:
         """Return the diagnosis of one failure, its log read."""
-        return self._one(failure, self._read(failure.log))
+        return self._judge(failure, self._read(failure.log)).diagnosis
 
     def _group(
         self, failures: Sequence[Failure], members: list[int], run: Callable[..., object]
     ) -> dict[int, Diagnosis]:
         """Diagnose failures that look alike from outside: some by their log, the others as those."""
         chosen = _sample(failures, members)
-        found = dict(zip(chosen, run(lambda index: self.one(failures[index]), chosen), strict=True))  # type: ignore[call-overload]
-        if len(found) < len(members):
-            log.info("%d failures look alike: %d of their logs were read", len(members), len(found))
-            found.update(_as_others(failures, members, found))
+
+        def judged(index: int) -> _Judged:
+            return self._judge(failures[index], self._read(failures[index].log))
+
+        read: dict[int, _Judged] = dict(zip(chosen, run(judged, chosen), strict=True))  # type: ignore[call-overload]
+        found = {index: one.diagnosis for index, one in read.items()}
+        if len(read) < len(members):
+            log.info("%d failures look alike: %d of their logs were read", len(members), len(read))
+            found.update(self._as_others(failures, members, read))
         return found
+
+    def _as_others(
+        self, failures: Sequence[Failure], members: Sequence[int], read: Mapping[int, _Judged]
+    ) -> dict[int, Diagnosis]:
+        """Return diagnoses of those whose log was not read: what is commonest on their node, else among all.
+
+        What ad, report and verdict tell of one is its own. The remedy of those read is taken over where
+        they all have the same; else it is to try again: some of these may well be mended by that.
+        """
+        everywhere: Counter[str] = Counter()
+        on_node: dict[str | None, Counter[str]] = {}
+        example: dict[str, _Judged] = {}
+        for index, one in read.items():
+            rule = one.diagnosis.rule
+            everywhere[rule] += 1
+            on_node.setdefault(_machine(failures[index]), Counter())[rule] += 1
+            example.setdefault(rule, one)
+        agreed = len(read) >= LEAST_LOGS and len({one.diagnosis.remedy for one in read.values()}) == 1
+        found = {}
+        for index in members:
+            if index not in read:
+                (rule, _), *_rest = (on_node.get(_machine(failures[index])) or everywhere).most_common(1)
+                found[index] = self._unread(failures[index], example[rule], agreed=agreed)
+        return found
+
+    def _unread(self, failure: Failure, like: _Judged, *, agreed: bool) -> Diagnosis:
+        """Return the diagnosis of a failure whose log was not read, but that of one that looks alike."""
+        own = self._judge(failure, _NOTHING)
+        if own.by is not None and own.by.rank >= Rank.ROOT:
+            return own.diagnosis  # its ad, report or verdict names the cause: a log would hardly outrank it
+        told = f"not read; as in {like.diagnosis.failure.job_id or 'another job'}: {like.diagnosis.evidence}"
+        if like.by is None:
+            cause = own.diagnosis.cause if own.by is None else like.diagnosis.cause
+        else:
+            cause = clean(retold(like.by, facts_of(failure, {})))
+        remedy = like.diagnosis.remedy if agreed else Remedy.SAME
+        return replace(like.diagnosis, failure=failure, cause=cause, evidence=told, remedy=remedy)
 
     def _read(self, path: str) -> _Read:
         """Search one log; one that cannot be read says nothing."""
@@ -123,27 +183,29 @@ class Triage:
 
     def one_from(self, failure: Failure, lines: Iterable[bytes]) -> Diagnosis:
         """Return the diagnosis of one failure whose log is given instead of read."""
-        return self._one(failure, _understood(self._scanner.scan_blocks(lines, failure.log)))
+        return self._judge(failure, _understood(self._scanner.scan_blocks(lines, failure.log))).diagnosis
 
-    def _one(self, failure: Failure, read: _Read) -> Diagnosis:
-        facts = facts_of(failure, read.hits)
+    def _judge(self, failure: Failure, read: _Read) -> _Judged:
+        facts = facts_of(failure, read.hits, end=read.end)
         rules = self.rulebook.rules if read.hits else self._without_log
         chosen, shadow = decide(candidates(rules, facts))
         held_for = self._held_for(facts.reason) if facts.status == "removed" else None
         if held_for is not None:
-            return replace(self._made(failure, held_for, shadow), evidence=clean(facts.reason, 400))
+            made = replace(self._made(failure, held_for, shadow), evidence=clean(facts.reason, 400))
+            return _Judged(diagnosis=made, by=held_for)
         if chosen is None:
-            return self._unclassified(failure, read, shadow)
-        return self._made(failure, chosen, shadow)
+            return _Judged(diagnosis=self._unclassified(failure, read, shadow), by=None)
+        return _Judged(diagnosis=self._made(failure, chosen, shadow), by=chosen)
 
     def _held_for(self, reason: str) -> Candidate | None:
         """Return the rule by which prodsys itself removed a held job; None where it did not."""
-        named = _FOR_RULE.search(reason)
+        named = _FOR_RULE.match(reason)
         rule = self._rules.get(named["rule"]) if named else None
-        if rule is None:
+        if named is None or rule is None or not rule.holds:
             return None
-        told = reason.partition("held: ")[2].partition(" [triage:")[0]
-        return Candidate(rule=rule, rank=rule.rank, line=0, given=0, evidence=reason, groups={}, told=told)
+        return Candidate(
+            rule=rule, rank=rule.rank, line=0, given=0, evidence=reason, groups={}, told=named["cause"]
+        )
 
     def _made(self, failure: Failure, chosen: Candidate, shadow: str) -> Diagnosis:
         rule = chosen.rule.rule
@@ -216,40 +278,30 @@ def _alike(failure: Failure) -> tuple[object, ...]:
 
 
 def _sample(failures: Sequence[Failure], members: list[int]) -> list[int]:
-    """Return which of some failures' logs are read: the first, and some spread over the rest."""
+    """Return which of some failures' logs are read: the first, and some spread over the rest, in order.
+
+    Where they are large, fewer are read, spread over all.
+    """
     rest = members[LOGS_A_GROUP:]
-    step = max(1, len(rest) // max(1, MORE_LOGS_A_GROUP))
-    wanted = members[:LOGS_A_GROUP] + rest[::step][:MORE_LOGS_A_GROUP]
-    chosen: list[int] = []
+    more = min(MORE_LOGS_A_GROUP, len(rest))
+    wanted = members[:LOGS_A_GROUP] + [rest[place * len(rest) // more] for place in range(more)]
+    if sum(_size(failures[index].log) for index in wanted) <= BYTES_A_GROUP:
+        return wanted
+    random.Random(0).shuffle(wanted)  # noqa: S311 - the same sample each time
     total = 0
+    chosen: list[int] = []
     for index in wanted:
-        if total >= BYTES_A_GROUP and len(chosen) >= FIRST_LOGS:
+        if total >= BYTES_A_GROUP and len(chosen) >= LEAST_LOGS:
             break
-        with contextlib.suppress(OSError, ValueError):  # ValueError: a NUL in the path
-            total += Path(failures[index].log).stat().st_size
+        total += _size(failures[index].log)
         chosen.append(index)
-    return chosen
+    return sorted(chosen)
 
 
-def _as_others(
-    failures: Sequence[Failure], members: Sequence[int], read: Mapping[int, Diagnosis]
-) -> dict[int, Diagnosis]:
-    """Return diagnoses of those whose log was not read: what is commonest on their node, else among all."""
-    everywhere: Counter[str] = Counter()
-    on_node: dict[str | None, Counter[str]] = {}
-    example: dict[str, Diagnosis] = {}
-    for index, diagnosis in read.items():
-        everywhere[diagnosis.rule] += 1
-        on_node.setdefault(_machine(failures[index]), Counter())[diagnosis.rule] += 1
-        example.setdefault(diagnosis.rule, diagnosis)
-    found = {}
-    for index in members:
-        if index not in read:
-            (rule, _), *_rest = (on_node.get(_machine(failures[index])) or everywhere).most_common(1)
-            like = example[rule]
-            told = f"as in {like.failure.job_id or 'another job'}: {like.evidence}"
-            found[index] = replace(like, failure=failures[index], evidence=told)
-    return found
+def _size(path: str) -> int:
+    with contextlib.suppress(OSError, ValueError):  # ValueError: a NUL in the path
+        return Path(path).stat().st_size
+    return 0
 
 
 def _machine(failure: Failure) -> str | None:
@@ -266,7 +318,7 @@ def _understood(scan: Scan) -> _Read:
             hits[pattern].append(last)
     said = [(line, text) for line, text in scan.tail if not text.startswith(OWN_LINES)]
     tail = f"{scan.path}:{said[-1][0]}: {said[-1][1]}" if said else ""
-    return _Read(hits=hits, tail=tail)
+    return _Read(hits=hits, tail=tail, end=said[-1][0] if said else scan.lines)
 
 
 def _text_of(evidence: str) -> str:

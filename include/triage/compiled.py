@@ -36,6 +36,7 @@ class CompiledCondition:
     """Names of patterns; so are the next two."""
     also: tuple[str, ...]
     without: tuple[str, ...]
+    final: tuple[str, ...]
 
     @property
     def speaks(self) -> bool:
@@ -59,9 +60,15 @@ class CompiledRule:
     """FILE:LINE."""
 
     @property
+    def holds(self) -> bool:
+        """Whether it is about held jobs."""
+        asked = [condition.given for condition in self.conditions]
+        return any(each.hold or "held" in each.status or each.reason for each in asked)
+
+    @property
     def needs_log(self) -> bool:
         """Whether no alternative fits without a line of the log."""
-        return all(condition.log or condition.also for condition in self.conditions)
+        return all(condition.log or condition.also or condition.final for condition in self.conditions)
 
 
 def compile_rules(
@@ -111,4 +118,5 @@ def _condition(
         log=named(given.log),
         also=named(given.also),
         without=named(given.without),
+        final=named(given.final),
     )

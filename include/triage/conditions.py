@@ -12,6 +12,7 @@ from include.campaign.states import HoldAction, Remedy
 from include.campaign.units import parse_time
 from include.campaign.wording import shown
 from include.joblogs.patterns import MAX_TEXT, MIN_TEXT
+from include.joblogs.regex_safety import explodes
 from include.triage.categories import Category, Event, Source
 
 MAX_REGEX = 400
@@ -52,9 +53,19 @@ def _regex(value: object) -> str:
     try:
         if re.compile(value, re.ASCII).match(""):
             raise ValueError(f"the regular expression {value!r} matches nothing at all, so it matches always")
+        _ends(value, re.ASCII)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{value!r} is no regular expression: {error}") from error
     return value
+
+
+def _ends(regex: str, flags: int) -> None:
+    """Refuse a regular expression that may search for ever."""
+    if explodes(regex, flags):
+        raise ValueError(
+            f"the regular expression {regex!r} may search for ever: it repeats what can match the same text "
+            "in two ways; put something fixed between, or write ++ or *+ for the outer repeat"
+        )
 
 
 def _plain(value: str) -> str:
@@ -108,6 +119,12 @@ class LogText(RuleModel):
         """What the line must match."""
         return self.regex or "|".join(re.escape(text) for text in self.text)
 
+    @model_validator(mode="after")
+    def _ends_without_case(self) -> Self:
+        if self.regex and self.ignore_case:
+            _ends(self.regex, re.IGNORECASE)
+        return self
+
 
 def _log_texts(value: object) -> object:
     """Take a bare text for a line that holds it."""
@@ -137,6 +154,8 @@ class Condition(RuleModel):
     """Any of these is in the log too, before or after."""
     without: LogTexts = ()
     """None of these is in the log."""
+    final: LogTexts = ()
+    """The evidence is not before the last of these, and close to the log's end: with it the program ended."""
     event: Annotated[tuple[Event, ...], BeforeValidator(_several)] = ()
     memory_used: Annotated[float | None, Field(gt=0, le=10)] = None
     """At least this share of the memory asked for was used."""

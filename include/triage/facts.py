@@ -61,6 +61,8 @@ class Facts:
     log: str
     hits: Mapping[str, Sequence[Hit]]
     """Pattern → its hits in the log, in order of line."""
+    end: int
+    """The log's last line that says something; 0 where nobody knows."""
     values: Mapping[str, str]
     """What a cause may name."""
 
@@ -78,8 +80,8 @@ def clean(text: str, longest: int = 300) -> str:
     return shorten(cleaned(" ".join(text[: 4 * longest].split())), limit=longest)
 
 
-def facts_of(failure: Failure, hits: Mapping[str, Sequence[Hit]]) -> Facts:
-    """Return what is known of a failure, with the `hits` in its log."""
+def facts_of(failure: Failure, hits: Mapping[str, Sequence[Hit]], *, end: int = 0) -> Facts:
+    """Return what is known of a failure, with the `hits` in its log and the number of the log's last line."""
     ad, verdict = failure.ad, failure.verdict
     code, number = _ending(failure)
     status, hold_code, hold_subcode, reason = _state(failure)
@@ -117,6 +119,7 @@ def facts_of(failure: Failure, hits: Mapping[str, Sequence[Hit]]) -> Facts:
         time_used=wall / failure.lifetime_s if wall is not None and failure.lifetime_s else None,
         log=failure.log,
         hits=hits,
+        end=end,
         values={name: clean(str(value), 200) for name, value in values.items() if value not in (None, "")},
     )
 

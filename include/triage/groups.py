@@ -54,7 +54,7 @@ def group(diagnoses: Sequence[StageDiagnosis], *, background: Background | None 
 
     `background` tells of the jobs that did not fail; without it less can be called unusual.
     """
-    members: dict[tuple[str, str, str, str], list[StageDiagnosis]] = {}
+    members: dict[tuple[str, ...], list[StageDiagnosis]] = {}
     for item in diagnoses:
         members.setdefault(_key(item), []).append(item)
     ground = Ground(background or Background(), diagnoses)
@@ -70,11 +70,11 @@ def group(diagnoses: Sequence[StageDiagnosis], *, background: Background | None 
     ]
 
 
-def _key(item: StageDiagnosis) -> tuple[str, str, str, str]:
-    """Return what the members of a group have in common."""
+def _key(item: StageDiagnosis) -> tuple[str, ...]:
+    """Return what the members of a group have in common; those not read may have a remedy of their own."""
     record = item.diagnosis
     signature = record.signature if record.category == UNCLASSIFIED else ""
-    return (item.stage, record.category, record.rule, signature)
+    return (item.stage, record.category, record.rule, signature, record.remedy)
 
 
 def candidates_for_rules(diagnoses: Iterable[StageDiagnosis]) -> list[tuple[str, int, StageDiagnosis]]:

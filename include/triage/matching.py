@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from include.campaign.states import HoldAction
 from include.triage.categories import Rank
+from include.triage.conditions import BUILT_IN
 from include.triage.facts import clean
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from include.triage.facts import Facts
 
 SURVIVED_LINES = 50
-"""A survivable line that lies further before the next evidence is taken for survived."""
+"""A survivable line that lies further before the next evidence is taken for survived; so is a final line
+that lies further before the log's end."""
 _NOWHERE = 0
 
 
@@ -76,6 +78,17 @@ def hold_of(chosen: Candidate | None) -> tuple[HoldAction, int]:
     return chosen.rule.rule.hold.action, chosen.rule.rule.hold.pause
 
 
+def retold(chosen: Candidate, facts: Facts) -> str:
+    """Return the cause that `chosen` tells of one failure, told of another whose log was not read.
+
+    What ad, report and verdict know is the other's own; only what the log alone told is taken over.
+    """
+    taken = {name: text for name, text in chosen.groups.items() if name not in BUILT_IN}
+    for condition in chosen.rule.conditions:
+        taken.update(_told(condition, facts) or {})
+    return _Filled().vformat(chosen.rule.rule.cause, (), {**taken, **facts.values})
+
+
 def in_order(found: Sequence[Candidate]) -> list[Candidate]:
     """Return the candidates without those that follow from another, the first cause first."""
     names = {candidate.rule.name for candidate in found}
@@ -110,7 +123,7 @@ def _best(rule: CompiledRule, facts: Facts) -> Candidate | None:
 
 
 def _fit(rule: CompiledRule, condition: CompiledCondition, facts: Facts) -> Candidate | None:
-    hit = _first(condition.log, facts)
+    hit = _first(condition.log, facts) if not condition.final else _first_final(condition, facts)
     if (condition.log and hit is None) or not _log_agrees(condition, facts):
         return None
     groups = _told(condition, facts)
@@ -118,7 +131,7 @@ def _fit(rule: CompiledRule, condition: CompiledCondition, facts: Facts) -> Cand
         return None
     if hit is not None:
         # Of a line that programs survive the last counts: the first may be long over.
-        if rule.rule.survivable:
+        if rule.rule.survivable and not condition.final:
             hit = _last(condition.log, facts) or hit
         groups = {**groups, **_texts(dict(hit.groups))}
     return Candidate(
@@ -188,6 +201,16 @@ def _first(names: Sequence[str], facts: Facts) -> Hit | None:
         return None
     hits = [hits[0] for name in names if (hits := facts.hits.get(name))]
     return min(hits, key=lambda hit: hit.line) if hits else None
+
+
+def _first_final(condition: CompiledCondition, facts: Facts) -> Hit | None:
+    """Return the first line from the last mark on, if the log ends soon after it."""
+    mark = _last(condition.final, facts)
+    if mark is None:
+        return None
+    hits = [hit for name in condition.log for hit in facts.hits.get(name, ()) if hit.line >= mark.line]
+    first = min(hits, key=lambda hit: hit.line, default=None)
+    return first if first is not None and first.line >= facts.end - SURVIVED_LINES else None
 
 
 def _last(names: Sequence[str], facts: Facts) -> Hit | None:

@@ -32,7 +32,7 @@ MAX_BYTES = 256 * 1024
 MAX_FILES = 200
 """Most files in one folder of rules."""
 _BY_KEY: dict[str, type[BaseModel]] = {
-    "when": Condition, "log": LogText, "also": LogText, "without": LogText, "hold": Hold,
+    "when": Condition, "log": LogText, "also": LogText, "without": LogText, "final": LogText, "hold": Hold,
     "examples": Example, "counter_examples": Example,
 }  # fmt: skip
 

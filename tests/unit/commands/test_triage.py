@@ -140,3 +140,20 @@ def test_wrong_usage(url: str) -> None:
     assert "--since 'soon' is no time" in prodsys("--since", "soon", ledger=url).stderr
     assert prodsys("--since", "2026-11-01", ledger=url).exit_code == 0
     assert prodsys("--since", "2 d", "--all", ledger=url).exit_code == 0
+
+
+def test_values_that_no_database_takes(url: str) -> None:
+    for arguments in (["--run", "9" * 23], ["demo\udcff"], ["--stage", "g\udcff"], ["--tranche", "\udcff"]):
+        result = prodsys(*arguments, ledger=url)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "cannot take a value" in result.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_log_whose_name_is_not_utf_8(tmp_path: Path, options: list[str]) -> None:
+    log = tmp_path / "\udcff.log"
+    log.write_text("MemoryError\n")
+    result = prodsys("--log", str(log), *options)
+    assert (result.exit_code, result.stderr) == (0, "")
+    if options:
+        assert json.loads(result.stdout)["diagnoses"][0]["log"] == str(log)

@@ -186,7 +186,25 @@ def test_a_wrong_pattern_is_refused(pattern: Pattern, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "regex", [r"(a+)+$", r"(?:\w*\s*)*x", r"(?P<a>(?:b|c+)*)+", r"x(?=(a*)+b)", r"(?i)((a{1,9})){20}"]
+    "regex",
+    [
+        r"(a+)+$",
+        r"(?:\w*\s*)*x",
+        r"(?P<a>(?:b|c+)*)+",
+        r"x(?=(a*)+b)",
+        r"(?i)((a{1,9})){20}",
+        r"(?:a|aa)+!",
+        r"(?:x?\w)+!",
+        r"(?:a|a)+!",
+        r"(?:ab|abab|c)+!",
+        r"(?:a(?:b?|c?))+!",
+        r"(?:a(?:b?)?)+!",
+        r"(?:(?:a+)+b)++",
+        r"(?i)(?:[a-f]x?|X)+!",
+        r"(?:.*,.*;)+!(?s:(?:.|\n)+x)",
+        r"(a)(?:(?(1)a|b)|a)+!",
+        r"(?:(a)\1?)+!",
+    ],
 )
 def test_an_exploding_regex_is_told(regex: str) -> None:
     assert explodes(regex)
@@ -203,6 +221,16 @@ def test_an_exploding_regex_is_told(regex: str) -> None:
         r"(?:ab|cd)*",
         r"(?:[a-z]+, )+x",
         r"(?:a?)*",
+        r"(?:\w+\W)+x",
+        r"(?:a{3})+",
+        r"(?:.*\n)*",
+        r"(?:[a-z]+[A-Z])+",
+        r"(?:abc|abd|x)*",
+        r"(?:\w|-)+",
+        r"(?:\w|\d)*!",
+        r"(?:→ā*)+",
+        r"(?:key=\w*(?:, |;))*",
+        r"(?:a|aa){1,9}!",
     ],
 )
 def test_a_harmless_regex_is_let_through(regex: str) -> None:

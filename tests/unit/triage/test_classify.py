@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from include.triage.failure import Failure
+    from include.triage.failure import Diagnosis, Failure
 
 RULES = load_rules()
 TEXTS = [text for rule in RULES.rules for each in rule.rule.when for log in each.log for text in log.text]
+TRACEBACK = "Traceback (most recent call last):\nKeyError: 'tracks'\n"
 HOSTILE = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -49,18 +50,75 @@ def test_few_logs_are_all_read(triage: Triage, tmp_path: Path) -> None:
 def test_of_many_alike_some_are_read(triage: Triage, tmp_path: Path) -> None:
     said = triage.diagnose(failures(tmp_path, 1000))
     assert {one.rule for one in said} == {"glibc-abort"}
-    read = [one for one in said if not one.evidence.startswith("as in ")]
+    read = [one for one in said if not one.evidence.startswith("not read; as in ")]
     assert len(read) == classify.LOGS_A_GROUP + classify.MORE_LOGS_A_GROUP
     assert any(one.failure.process > 900 for one in read), "spread over all"
     other = next(one for one in said if one not in read)
-    assert other.evidence == f"as in 41.0@ap1: {tmp_path}/0.log:1: free(): invalid pointer"
+    assert other.evidence == f"not read; as in 41.0@ap1: {tmp_path}/0.log:1: free(): invalid pointer"
     assert said[other.failure.process] is other, "in the order given"
+
+
+def not_read(said: list[Diagnosis]) -> list[Diagnosis]:
+    return [one for one in said if one.evidence.startswith("not read; as in ")]
 
 
 def test_a_budget_of_bytes(triage: Triage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classify, "BYTES_A_GROUP", 100)
+    said = triage.diagnose(failures(tmp_path, 100))
+    assert len(not_read(said)) == 100 - classify.LEAST_LOGS
+    read = {one.failure.process for one in said} - {one.failure.process for one in not_read(said)}
+    assert min(read) < 25, "spread over all"
+    assert max(read) > 75
+    assert {one.remedy for one in said} == {Remedy.NONE}
+
+
+def test_too_few_logs_decide_no_remedy(
+    triage: Triage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classify, "LOGS_A_GROUP", 10)
+    monkeypatch.setattr(classify, "MORE_LOGS_A_GROUP", 5)
     said = triage.diagnose(failures(tmp_path, 40))
-    assert sum(not one.evidence.startswith("as in ") for one in said) == 5
+    assert {one.remedy for one in not_read(said)} == {Remedy.SAME}
+    assert len(not_read(said)) == 25
+
+
+def test_a_mixed_sample_condemns_nobody_unread(triage: Triage, tmp_path: Path) -> None:
+    some = [replace(one, **_ended(1)) for one in failures(tmp_path, 1000, TRACEBACK)]
+    for process in range(550, 1000):
+        (tmp_path / f"{process}.log").write_text("curl: (7) Connection refused\n")
+    said = triage.diagnose(some)
+    unread = not_read(said)
+    assert len(unread) == 700
+    assert {one.remedy for one in unread} == {Remedy.SAME}
+    condemned = [one.failure.process for one in said if one.remedy is Remedy.NONE]
+    assert condemned
+    assert max(condemned) < 550, "only what was read and is bad code"
+
+
+def test_one_that_was_not_read_has_its_own_numbers(triage: Triage, tmp_path: Path) -> None:
+    some = failures(tmp_path, 320, "terminate called after throwing an instance of 'std::bad_alloc'\n")
+    for process, one in enumerate(some):
+        assert one.ad is not None
+        host = "" if process == 310 else f"slot1@wn{process}"
+        ad = replace(one.ad, host=host or None, memory_mb=1000 + process)
+        some[process] = replace(one, ad=ad, requested_memory_mb=5000 + process)
+    for one in not_read(triage.diagnose(some)):
+        process = one.failure.process
+        told = f"it asked for {5000 + process} MB and used {1000 + process} MB"
+        assert one.cause == f"the program ran out of memory: {told}"
+        assert one.remedy is Remedy.MORE_MEMORY
+
+
+def test_what_is_known_without_a_log_is_not_taken_from_others(triage: Triage, tmp_path: Path) -> None:
+    some = [replace(one, **_ended(137)) for one in failures(tmp_path, 320, "nothing\n")]
+    for process, one in enumerate(some):
+        assert one.ad is not None
+        used = 1990 if process == 319 else 100
+        some[process] = replace(one, ad=replace(one.ad, memory_mb=used), requested_memory_mb=2000)
+    said = {one.failure.process: one for one in triage.diagnose(some)}
+    unread = not_read(list(said.values()))
+    assert {one.rule for one in unread} == {"killed"}
+    assert said[319].rule == "ended-out-of-memory"
 
 
 def test_the_others_go_by_their_own_node(

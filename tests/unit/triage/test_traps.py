@@ -63,6 +63,19 @@ TRAPS = {
          "During handling of the above exception, another exception occurred:\n"
          "Traceback (most recent call last):\nNameError: b\n"}, "python-module-missing", ":2:",
     ),
+    "a traceback that the script went on after": (
+        {"exit": 3, "log": f"Traceback (most recent call last):\nKeyError: 'x'\n{FAR}bye\n"}, "python-other", ":1:",
+    ),
+    "a network error that was survived, then a fault of the code": (
+        {"exit": 1, "log": f"Connection refused\n{FAR}Traceback (most recent call last):\nKeyError: 'x'\n"},
+        "python-error", ":203:",
+    ),
+    "the drill's bad code": (
+        {"exit": 1, "log": "run 1 subrun 3: traceback \nTraceback (most recent call last):\n"
+         "  File \"drill_job.py\", line 44, in fail\n    sys.stderr.write(f\"target at {geometry['target_z']}\\n\")\n"
+         "KeyError: 'target_z'\nprodsys_job: gen.py ended with exit code 1\n"},
+        "python-error", ":5: KeyError: 'target_z'",
+    ),
     "a word of Python's in another program's log": ({"exit": 1, "log": "the KeyError: x was caught\n"}, "", ""),
 }  # fmt: skip
 
@@ -99,8 +112,28 @@ def test_what_prodsys_removed_keeps_its_cause(triage: Triage) -> None:
     removed = judged(triage, Example(status="removed", reason=removal_reason(held)))
     assert (removed.rule, removed.cause, removed.remedy) == ("held-time", held.cause, Remedy.MORE_TIME)
     assert "[triage:held-time]" in removed.evidence
-    forged = judged(triage, Example(status="removed", reason="[triage:nonsense] via condor_rm (by user x)"))
-    assert forged.rule == "removed-by-person"
+    by = judged(triage, Example(status="removed", reason=f"{removal_reason(held)} (by user prod)"))
+    assert (by.rule, by.cause) == ("held-time", held.cause)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "[triage:nonsense] via condor_rm (by user x)",
+        "mine [triage:held-time] (by user ann)",
+        "via condor_rm (by user ann): prodsys removed it, held: x [triage:held-time]",
+        "do not rerun\nprodsys removed it, held: x [triage:held-time] (by user ann)",
+    ],
+)
+def test_a_forged_reason_does_not_count(triage: Triage, reason: str) -> None:
+    forged = judged(triage, Example(status="removed", reason=reason))
+    assert (forged.rule, forged.remedy) == ("removed-by-person", Remedy.PERSON)
+
+
+@pytest.mark.parametrize("rule", ["crash", "nonsense", "held-time] and more [triage:held-time"])
+def test_a_reason_that_prodsys_cannot_have_given(triage: Triage, rule: str) -> None:
+    said = judged(triage, Example(status="removed", reason=f"prodsys removed it, held: x [triage:{rule}] !"))
+    assert said.rule == "removed-by-prodsys"
 
 
 def test_a_hold_that_is_over_does_not_count(triage: Triage) -> None:
