@@ -17,7 +17,7 @@ from include.bookkeeping.tables import outputs, slices, submissions
 from include.campaign.states import Remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from sqlalchemy.engine import Connection, Row
 
@@ -27,17 +27,41 @@ PLACE = ("dag_id", "tranche", "run", "stage")
 class LedgerDiagnoses(LedgerDatabase):
     """The part of the ledger that knows why jobs failed."""
 
-    def record_diagnoses(self, tag: str, diagnoses: Sequence[DiagnosisRecord], now: float) -> None:
-        """Record what triage says of `tag`, replacing what it said before."""
+    def record_diagnoses(
+        self,
+        tag: str,
+        diagnoses: Sequence[DiagnosisRecord],
+        now: float,
+        mended: Collection[int] = (),
+    ) -> None:
+        """Record what triage says of `tag`, replacing what it said before.
+
+        What it said before of the processes `mended`, whose subruns are accepted now, is kept.
+        """
         with self._write() as connection:
             submission_id = submission_row(connection, tag, lock=True).id
-            connection.execute(
-                sa.delete(diagnosis_table).where(diagnosis_table.c.submission_id == submission_id)
+            mine = diagnosis_table.c.submission_id == submission_id
+            before = (
+                connection.execute(sa.select(diagnosis_table).where(mine)).mappings().all() if mended else []
             )
-            more = {"submission_id": submission_id, "diagnosed_at": now}
-            rows = [{"position": n, **_values(each), **more} for n, each in enumerate(diagnoses)]
+            anew = {(each.process, each.category) for each in diagnoses}
+            kept = [
+                row
+                for row in before
+                if row["process"] in mended and (row["process"], row["category"]) not in anew
+            ]
+            connection.execute(sa.delete(diagnosis_table).where(mine))
+            rows = [
+                *(
+                    {**_values(each), "submission_id": submission_id, "diagnosed_at": now}
+                    for each in diagnoses
+                ),
+                *(dict(row) for row in kept),
+            ]
             if rows:
-                connection.execute(sa.insert(diagnosis_table), rows)
+                connection.execute(
+                    sa.insert(diagnosis_table), [{**row, "position": n} for n, row in enumerate(rows)]
+                )
 
     def diagnoses(
         self,

@@ -333,7 +333,7 @@ diagnoses = sa.Table(
     ),
     _one_of("remedy", Remedy),
     sa.Index(None, "submission_id", "process"),
-    comment="Why processes left their subruns without an accepted output; replaced as a whole.",
+    comment="Why processes left subruns without an accepted output; kept once there is one.",
 )
 
 actions = sa.Table(

@@ -124,7 +124,7 @@ def _head(plan: CampaignPlan) -> Group:
 
 def _stage_table(plan: CampaignPlan, run: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=f"one slice, run {run}", title_justify="left", pad_edge=False)
-    for column in ("stage", "jobs", "a job asks for", "script", "inputs", "outputs", "checks"):
+    for column in ("stage", "jobs", "a job asks for", "script", "inputs", "outputs", "checks", "on failure"):
         table.add_column(column, justify="right" if column == "jobs" else "left", overflow="fold")
     for stage in plan.stages:
         table.add_row(
@@ -134,7 +134,8 @@ def _stage_table(plan: CampaignPlan, run: int) -> Table:
             Text(stage.script.rpartition("/")[2] or "hadd"),
             Text("\n".join(_input(item) for item in stage.inputs) or "-"),
             Text("\n".join(_examples(plan, stage, run))),
-            Text(f"{', '.join(stage.checks)}\nenough: {stage.success_threshold:.0%}"),
+            Text(_checks(stage)),
+            Text(_on_failure(stage)),
         )
     return table
 
@@ -142,7 +143,30 @@ def _stage_table(plan: CampaignPlan, run: int) -> Table:
 def _resources(stage: StagePlan) -> str:
     asked = stage.resources
     time = _duration(asked.lifetime_s)
-    return f"{asked.memory_mb} MB, {asked.cpus} CPU\n{_size(asked.disk_kb * 1024)} disk, {time}"
+    lines = [f"{asked.memory_mb} MB, {asked.cpus} CPU", f"{_size(asked.disk_kb * 1024)} disk, {time}"]
+    if stage.node is not None:
+        lines += [f"{name}{f' from {lowest}' if lowest else ''}" for name, lowest in stage.node.cvmfs]
+        if stage.node.scratch_mb is not None:
+            lines.append(f"{stage.node.scratch_mb} MB of scratch")
+    return "\n".join(lines)
+
+
+def _checks(stage: StagePlan) -> str:
+    own = [f"own: {check.name}, per {check.scope}" for check in stage.user_checks]
+    return "\n".join([", ".join(stage.checks), *own, f"enough: {stage.success_threshold:.0%}"])
+
+
+def _on_failure(stage: StagePlan) -> str:
+    recovery, asked = stage.recovery, stage.resources
+    if not recovery.attempts:
+        return "asks a person" if recovery.then == "ask" else "fails"
+    memory = recovery.max_memory_mb or 2 * asked.memory_mb
+    disk = 1024 * (recovery.max_disk_kb or 2 * asked.disk_kb)
+    time = recovery.max_lifetime_s or 2 * asked.lifetime_s
+    return (
+        f"up to {recovery.attempts} recoveries, then {'asks a person' if recovery.then == 'ask' else 'fails'}"
+        f"\nwithin {memory} MB, {_size(disk)}, {_duration(time)}"
+    )
 
 
 def _size(size: int) -> str:

@@ -168,7 +168,9 @@ def _record(tools: Tools, reviewed: Reviewed, gathered: Gathered) -> None:
         now=now,
     )
     records = [to_record(diagnosis, at=_ended(diagnosis.failure)) for diagnosis in reviewed.diagnoses]
-    ledger.record_diagnoses(tag, [*records, *reviewed.duplicates], now=now)
+    # Why these had failed before stays true.
+    mended = {unit.process for unit in judgement.units if unit.state is SubrunState.ACCEPTED}
+    ledger.record_diagnoses(tag, [*records, *reviewed.duplicates], now=now, mended=mended)
     facts = node_facts(gathered)
     if facts:
         ledger.record_node_facts(facts)

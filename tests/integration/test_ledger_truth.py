@@ -183,6 +183,17 @@ def test_diagnoses_are_replaced_as_a_whole(ledger, gen):
         ledger.record_diagnoses(gen, [diagnosis(9)], NOW)
 
 
+def test_why_a_process_failed_is_kept_once_its_output_is_accepted(ledger, gen):
+    ledger.record_diagnoses(gen, [diagnosis(0), diagnosis(1), diagnosis(2)], NOW)
+    late = diagnosis(2, category="duplicate")
+    for _ in range(2):
+        ledger.record_diagnoses(gen, [diagnosis(1, category="code"), late], NOW + 1, mended={0, 1, 2})
+    found = [each.diagnosis for each in ledger.diagnoses()]
+    assert sorted((each.process, each.category) for each in found) == [
+        (0, "memory"), (1, "code"), (1, "memory"), (2, "duplicate"), (2, "memory"),
+    ]  # fmt: skip
+
+
 def test_diagnoses_are_found_by_place_and_time(ledger, gen):
     other, reco = intend(ledger, "gen", run=1001), intend(ledger, "reco")
     ledger.record_diagnoses(gen, [diagnosis(0), diagnosis(1, at=None)], NOW + 50)

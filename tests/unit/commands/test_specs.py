@@ -93,7 +93,8 @@ def test_plan_table(specs: Path) -> None:
     result = prodsys("plan", "demo.a", "--specs", specs, "--run", 3)
     assert result.exit_code == 0, result.output
     for text in ("g.000003_00000000.root", "m.000003_00000000.root", "merge_gen", "by size", "8 jobs a stage",
-                 "-N 4", "--site Fermigrid", "demo.a/DAG_RUN/000003/gen/recovery-0"):  # fmt: skip
+                 "-N 4", "--site Fermigrid", "demo.a/DAG_RUN/000003/gen/recovery-0",
+                 "up to 2 recoveries, then asks"):  # fmt: skip
         assert text in result.stdout
 
 

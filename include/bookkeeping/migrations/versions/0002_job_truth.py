@@ -88,7 +88,7 @@ def _diagnoses() -> None:
             ["submission_id"], ["submissions.id"], name=op.f("fk_diagnoses_submission_id")
         ),
         sa.PrimaryKeyConstraint("submission_id", "position", name=op.f("pk_diagnoses")),
-        comment="Why processes left their subruns without an accepted output; replaced as a whole.",
+        comment="Why processes left subruns without an accepted output; kept once there is one.",
     )
     op.create_index(
         op.f("ix_diagnoses_submission_id_process"), "diagnoses", ["submission_id", "process"], unique=False

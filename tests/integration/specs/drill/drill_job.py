@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Copy the ready-made file of a subrun to the output, or misbehave on chosen subruns, the first time only.
 
-FAULTS="3:exit=20,5:sleep=600": exit=N, signal=N, traceback, memory=MB, sleep=SECONDS (and go on),
-cut=BYTES (of the file), wrong (too few entries), none (no file). ALWAYS=1: every time, not only the first.
+FAULTS="3:exit=20,5:sleep=600": exit=N, quiet=N (exit without a word), signal=N, traceback, memory=MB,
+sleep=SECONDS (and go on), cut=BYTES (of the file), wrong (too few entries), none (no file). ALWAYS=1: every
+time, not only the first.
 DRILL holds `ready/RUN_SUBRUN.root`, `ready/RUN_SUBRUN.short.root`, and the marks of what has failed already.
 """
 
@@ -36,6 +37,8 @@ def fail(kind: str, value: str) -> None:
     """Fail as told."""
     if kind == "exit":
         sys.stderr.write("---- FileOpenError BEGIN\n  Unable to open x.root\n---- FileOpenError END\n")
+        sys.exit(int(value))
+    if kind == "quiet":
         sys.exit(int(value))
     if kind == "signal":
         os.kill(os.getpid(), int(value))
