@@ -19,6 +19,7 @@ from include.joblogs.formats import read_facts, understand
 from include.joblogs.job_history import histories
 from include.joblogs.scanner import Pattern, Scanner
 from include.joblogs.signatures import signature
+from include.triage.rulebook import load_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,6 +151,9 @@ def main(megabytes: int) -> None:
         print(f"{len(TEXTS)} patterns; {peak_mb():.0f} MB of memory before", flush=True)
         timed("plain log", lambda: scanner.scan(plain).size)
         timed("plain log, one pattern ignores case", lambda: any_case.scan(plain).size)
+        rules = load_rules()
+        every = Scanner(rules.patterns)
+        timed(f"plain log, all {len(rules.rules)} triage rules", lambda: every.scan(plain).size)
         timed("packed log (gzip), unpacked bytes", lambda: scanner.scan(packed).size)
         timed("one endless line", lambda: scanner.scan(long).size)
         timed(f"every line a hit, {megabytes // 2} MB", lambda: scanner.scan(worst).size, best_of=1)
