@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from include.campaign.states import SubmissionState
+from include.crash_points import reached
 from include.errors import LedgerError, MissingTool, ScheddUnreachable, SubmissionAmbiguous, SubmissionRefused
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def submit_once(
     one_try.folder.mkdir(parents=True, exist_ok=True)
     with _alone(one_try):
         row = _row(one_try)
+        reached("submit.intended")
         if row.state in {SubmissionState.SUBMITTED, SubmissionState.ENDED}:
             log.info("%s: is submitted already: %s", row.tag, row.clusters)
             return row
@@ -159,6 +161,7 @@ def _submit(one_try: _Try) -> Submission:
     )
     _write_note(one_try.folder, note)
     log.info("%s: no job has it. Submitting %d jobs: %s", tag, request.jobs, shlex.join(command))
+    reached("submit.noted")
     try:
         answer = one_try.submitter.submit(request, timeout_s=one_try.limits.timeout_s)
     except MissingTool:
@@ -178,6 +181,7 @@ def _submit(one_try: _Try) -> Submission:
         if found:
             return _adopt(one_try, found, "after jobsub_submit left it open")
         raise
+    reached("submit.sent")
     _ended(one_try, note)
     return _record(one_try, answer.clusters, answer.output)
 

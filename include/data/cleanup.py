@@ -16,6 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from include.crash_points import reached
 from include.data.storage import is_below
 from include.errors import StorageError
 
@@ -161,6 +162,7 @@ def _remove(
 ) -> list[str]:
     """Remove one batch whose removal is in the ledger; return a sentence on each file that could not go."""
     done, refused = [], []
+    reached("cleanup.intended")
     for output in batch:
         try:
             there = storage.stat(output.path)
@@ -179,6 +181,7 @@ def _remove(
             refused.append(str(error))
             continue
         done.append(output)
+    reached("cleanup.removed")
     if done:
         ledger.finish_removal(done, experiment=plan.experiment, now=now)
     log.info("%s: %d files removed, %d refused", plan.dag_id, len(done), len(refused))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from include.campaign.states import SubrunState
+from include.crash_points import reached
 from include.recovery.duplicates import duplicates_of
 from include.recovery.node_facts import node_facts
 from include.triage.failure import Failure
@@ -156,9 +157,11 @@ def _record(tools: Tools, reviewed: Reviewed, gathered: Gathered) -> None:
 
     ledger, now = tools.ledger, tools.clock()
     judgement, tag = reviewed.judgement, reviewed.submission.tag
+    reached("check.judged")
     ledger.record_jobs(tag, judgement.jobs)
     ledger.record_executions(tag, judgement.executions)
     ledger.record_outputs(tag, judgement.outputs, now=now)
+    reached("check.recorded")
     ledger.settle(
         tag,
         verdicts=judgement.verdicts,
@@ -167,6 +170,7 @@ def _record(tools: Tools, reviewed: Reviewed, gathered: Gathered) -> None:
         states=judgement.states,
         now=now,
     )
+    reached("check.settled")
     records = [to_record(diagnosis, at=_ended(diagnosis.failure)) for diagnosis in reviewed.diagnoses]
     # Why these had failed before stays true.
     mended = {unit.process for unit in judgement.units if unit.state is SubrunState.ACCEPTED}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.crash_points import reached
 from prodsys_operators.scope import Scope, SliceOperator
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class PlanMergeOperator(SliceOperator):
                     f"{self.stage} is not a merge in the plan that this dag_run began with"
                 )
             groups = scope.ledger.merge_groups(scope.tag(self.stage)) or self.plan_now(scope, merge)
+            reached("merge.planned")
             self.tell(scope, merge, groups)
         return [
             {

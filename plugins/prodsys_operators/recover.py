@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from include.campaign.states import ActionKind
+from include.crash_points import reached
 from prodsys_operators.check import StageUnknown, figures, review
 from prodsys_operators.holds import look_at_holds, remove_held
 from prodsys_operators.scope import Scope, SliceOperator
@@ -150,7 +151,9 @@ class RecoverOperator(SliceOperator):
         if not units:
             raise AirflowFailException(f"{decision.why}; but the inputs of none of them are there any more")
         self.note(scope, ActionKind.RECOVER, detail=decision.why, tag=tag)
+        reached("recover.noted")
         intend(scope, self.stage, recovery=number, units=units, changes=decision.changes)
+        reached("recover.intended")
         self.log.info("subruns %s; %s", [unit.first_subrun for unit in units], in_words(decision.changes))
         self.send(scope, tag)
         self.wait(tag)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from include.crash_points import reached
 from prodsys_operators.scope import open_ledger, tranche_of
 
 if TYPE_CHECKING:
@@ -31,5 +32,6 @@ class ReserveOperator(BaseOperator):
             slices = ledger.reserve(
                 plan, tranche=tranche, dag_run_id=context["dag_run"].run_id, slices=asked, now=time.time()
             )
+        reached("reserve.reserved")
         self.log.info("plan pinned: %s, sha256 %s", plan.spec_file, plan.spec_sha256[:12])
         return [{"index": item.index, "run": item.run} for item in slices]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.bookkeeping.records import AS_PLANNED
 from include.campaign.naming import submission_key
+from include.crash_points import reached
 
 if TYPE_CHECKING:
     from include.batch.pool import SubmitRequest
@@ -53,6 +54,7 @@ def send(scope: Scope, intent: Submission, *, log: Any) -> Submission:
             sleep=time.sleep,
             limits=limits,
         )
+    reached("submit.recorded")
     for schedd, cluster, jobs in sent.clusters:
         log.info("cluster %d@%s has %d jobs", cluster, schedd, jobs)
     return sent

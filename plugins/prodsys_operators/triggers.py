@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
 
 from include.bookkeeping.records import ProgressSample
+from include.crash_points import reached
 from include.errors import ProdsysError
 from prodsys_operators.node_watch import NodeWatch
 from prodsys_operators.settings import settings
@@ -93,6 +94,8 @@ class SubmissionTrigger(BaseTrigger):
         for item, count in zip(watched, counts, strict=True):
             said = ending(count) if over else f"{in_words(count)}; looking at what is held"
             self.log.info("cluster %d@%s: %s", item.cluster, item.schedd, said)
+        if over:
+            await asyncio.to_thread(reached, "wait.over")
         if over and self.ends_task:
             yield TaskSuccessEvent(xcoms={"return_value": [in_numbers(count) for count in counts]})
         else:
@@ -210,6 +213,7 @@ def record(schedd: str, polled: Mapping[int, ClusterCounts], at: float) -> None:
         _latest[schedd, cluster] = polled[cluster]
     with settings().open_ledger() as ledger:
         ledger.record_progress([sample(item.tag, polled[cluster], at) for cluster, item in items.items()])
+        reached("wait.polled")
         clusters = {cluster: queued(item, polled[cluster]) for cluster, item in items.items()}
         _nodes.after_poll(ledger, settings().open_pool, schedd, polled, clusters, at=at)
 
