@@ -115,12 +115,15 @@ def test_verdicts_are_replaced_as_a_whole(ledger, gen):
 # Merges
 
 
-def test_merge_groups_are_pinned(ledger, slices):
+def test_merge_groups_are_pinned_once_their_submission_is_intended(ledger, slices):
     plan = {"experiment": "demo", "run": 1000, "stage": "merge_reco", "tag": tag_of("merge_reco"), "now": NOW}
     first = (records.group(0, 0, 1), records.group(1, 2, 3))
     assert ledger.plan_merge(**plan, groups=[]) == ()
+    other = (records.group(0, 0, 3),)
+    assert ledger.plan_merge(**plan, groups=other) == other
     assert ledger.plan_merge(**plan, groups=first[::-1]) == first
-    assert ledger.plan_merge(**plan, groups=[records.group(0, 0, 3)]) == first
+    intend(ledger, "merge_reco", ranges=[(0, 1), (2, 3)])
+    assert ledger.plan_merge(**plan, groups=other) == first
     assert ledger.merge_groups(plan["tag"]) == first
 
 
