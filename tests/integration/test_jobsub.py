@@ -167,7 +167,7 @@ def test_the_ad_has_what_monitoring_reads(work: Path) -> None:
 
 
 def test_hold_release_and_rm_by_job_id(work: Path) -> None:
-    cluster = submit(work, "-N", "2", SLEEP="300", arguments=())
+    cluster = submit(work, "-N", "2", "-e", "SLEEP=300")
     jobs = f"ClusterId == {cluster}"
 
     def states() -> dict[int, int]:
