@@ -13,10 +13,12 @@ import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import psycopg
 import pytest
+
+from embedded.processes import end, pids, wait_gone, working_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,21 +49,56 @@ def postgres_programs() -> Path:
     return Path(found).resolve().parent
 
 
+class PostgresServer:
+    """A server that can be killed and started again on the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.url = f"postgresql://postgres@/postgres?host={folder}"
+        self._process: subprocess.Popen[bytes] | None = None
+        with self._log() as log:
+            _init(folder, log.fileno())
+
+    def _log(self) -> IO[bytes]:
+        return (self._folder / "log").open("ab")
+
+    def start(self) -> None:
+        """Start the server where it does not run, and wait until it answers."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        with self._log() as log:
+            self._process = _start(self._folder, log.fileno())
+        _await(self._process, self.url, self._folder / "log")
+
+    def kill(self) -> None:
+        """End it and all its sessions' processes at once, as a machine's end does."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        # Each session's process has a session of its own, and works in the data folder as the server does.
+        everybody = {pid for pid in pids() if working_folder(pid) == str(self._folder / "data")}
+        end({self._process.pid, *everybody}, signal.SIGKILL)
+        self._process.wait()
+        if not wait_gone(everybody, START_LIMIT_S):
+            pytest.fail("PostgreSQL cannot be killed")
+
+    def stop(self) -> None:
+        """Stop it orderly."""
+        if self._process is not None:
+            _stop(self._process)
+
+
 @contextmanager
-def running_postgres() -> Iterator[str]:
-    """Start a server; give the URL of its `postgres` database; stop it, and remove its folder, at the end."""
+def running_postgres() -> Iterator[PostgresServer]:
+    """Start a server; stop it, and remove its folder, at the end."""
     # Not pytest's folder: a socket's path may have 107 characters at most.
     folder = Path(tempfile.mkdtemp(prefix="prodsys-pg-"))
     try:
-        with (folder / "log").open("wb") as log:
-            _init(folder, log.fileno())
-            server = _start(folder, log.fileno())
+        server = PostgresServer(folder)
+        server.start()
         try:
-            url = f"postgresql://postgres@/postgres?host={folder}"
-            _await(server, url, folder / "log")
-            yield url
+            yield server
         finally:
-            _stop(server)
+            server.stop()
     finally:
         shutil.rmtree(folder)
 
@@ -119,8 +156,8 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """Give the URL of a running server's `postgres` database."""
-    with running_postgres() as url:
-        yield url
+    with running_postgres() as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -69,7 +69,12 @@ def condor(site: Site, *words: str) -> str:
 
 
 def run_site(
-    state: Path, *, ledger: str = "", metadata: str = "", nodes: tuple[Node, ...] = ()
+    state: Path,
+    *,
+    ledger: str = "",
+    metadata: str = "",
+    nodes: tuple[Node, ...] = (),
+    environment: dict[str, str] | None = None,
 ) -> Iterator[Site]:
     """Start a deployment, yield it, stop it; its pool has the default nodes unless others are given."""
     more: dict[str, Any] = {"nodes": nodes} if nodes else {}
@@ -79,7 +84,7 @@ def run_site(
         ledger=ledger,
         metadata=metadata,
         **more,
-        extra_environment={"AIRFLOW__PRODSYS__POLL_INTERVAL": "1"},
+        extra_environment={"AIRFLOW__PRODSYS__POLL_INTERVAL": "1", **(environment or {})},
     )
     try:
         deployment.start()
