@@ -17,6 +17,7 @@ from prodsys_operators.merge import PlanMergeOperator
 from prodsys_operators.recover import RecoverOperator
 from prodsys_operators.report import ReportOperator
 from prodsys_operators.reserve import ReserveOperator
+from prodsys_operators.scope import SLICE_GROUP
 from prodsys_operators.settings import settings, spec_path
 from prodsys_operators.submit import SubmitOperator
 from prodsys_operators.wait import WaitOperator
@@ -24,7 +25,8 @@ from prodsys_operators.wait import WaitOperator
 if TYPE_CHECKING:
     from include.campaign.plan import CampaignPlan, StagePlan
 
-SLICE_GROUP = "slice"
+GO_ON = "none_failed"
+"""A stage that a dag_run's plan does not have yet is skipped: what comes after it is not."""
 MAX_SLICES = 1024  # Airflow's max_map_length
 START_DATE = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 DEFAULT_ARGS = {
@@ -107,7 +109,7 @@ def _slices(plan: CampaignPlan) -> Any:
             for parent in stage.parents:
                 ends[parent] >> first
             ends[stage.name] = end
-        cleanup = CleanupOperator(task_id="cleanup", slice_item=slice_item)
+        cleanup = CleanupOperator(task_id="cleanup", slice_item=slice_item, trigger_rule=GO_ON)
         leaves = set(ends) - {parent for stage in plan.stages for parent in stage.parents}
         for name in sorted(leaves):
             ends[name] >> cleanup
@@ -118,13 +120,16 @@ def _slices(plan: CampaignPlan) -> Any:
 def _stage(stage: StagePlan, slice_item: Any) -> tuple[Any, RecoverOperator]:
     """Add one stage's tasks; return the first and the last."""
     with TaskGroup(group_id=stage.name):
-        submit = SubmitOperator(task_id="submit", stage=stage.name, slice_item=slice_item)
+        go_on = {} if stage.is_merge else {"trigger_rule": GO_ON}
+        submit = SubmitOperator(task_id="submit", stage=stage.name, slice_item=slice_item, **go_on)
         wait = WaitOperator(task_id="wait", submit_task_id=submit.task_id)
         check = CheckOperator(task_id="check", stage=stage.name, slice_item=slice_item)
         recover = RecoverOperator(task_id="recover", stage=stage.name, slice_item=slice_item)
         submit >> wait >> check >> recover
         if not stage.is_merge:
             return submit, recover
-        plan_merge = PlanMergeOperator(task_id="plan", stage=stage.name, slice_item=slice_item)
+        plan_merge = PlanMergeOperator(
+            task_id="plan", stage=stage.name, slice_item=slice_item, trigger_rule=GO_ON
+        )
         plan_merge >> submit
         return plan_merge, recover

@@ -8,9 +8,11 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.errors import ProdsysError
-from prodsys_operators.scope import open_ledger, tranche_of
+from prodsys_operators.scope import SLICE_GROUP, open_ledger, tranche_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
     from airflow.sdk import Context
 
 SHOWN = 10
@@ -36,13 +38,11 @@ class ReportOperator(BaseOperator):
         """Return one row a stage: subruns, accepted, missing, not made, duplicates."""
         dag_run = context["dag_run"]
         ti: Any = context["ti"]  # its protocol leaves get_task_breadcrumbs out
-        failed = [
-            f"{task['task_id']} [{task['map_index']}]"
-            for task in ti.get_task_breadcrumbs(dag_run.dag_id, dag_run.run_id)
-            if task["state"] == "failed"
-        ]
+        tasks = list(ti.get_task_breadcrumbs(dag_run.dag_id, dag_run.run_id))
+        failed = [f"{task['task_id']} [{task['map_index']}]" for task in tasks if task["state"] == "failed"]
         rows = [] if "reserve [-1]" in failed else self.figures(dag_run.dag_id, tranche_of(context))
         if not failed:
+            self.require_stages({task["task_id"] for task in tasks if task["state"] != "removed"}, rows)
             self.run_own_checks(dag_run.dag_id, tranche_of(context))
         if failed:
             more = f" and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
@@ -50,6 +50,16 @@ class ReportOperator(BaseOperator):
                 f"not complete; failed: {', '.join(failed[:SHOWN])}{more}. Their logs say why"
             )
         return rows
+
+    def require_stages(self, task_ids: Collection[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Fail where the plan has a stage whose tasks went with a change of the spec."""
+        gone = [row["stage"] for row in rows if f"{SLICE_GROUP}.{row['stage']}.submit" not in task_ids]
+        if gone:
+            raise AirflowFailException(
+                f"not complete: this dag_run's plan has {', '.join(gone)}, but the spec has not any more, so "
+                "nothing was submitted there. Put it back into the spec and clear this dag_run, or accept "
+                "it as it is by marking this task as success"
+            )
 
     def run_own_checks(self, dag_id: str, tranche: str) -> None:
         """Fail where a check of the experiment's own speaks against the dag_run as a whole."""

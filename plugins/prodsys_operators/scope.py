@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.campaign.naming import submission_tag
 from include.errors import (
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from include.recovery.review import Tools
 
 log = logging.getLogger(__name__)
+
+SLICE_GROUP = "slice"
+"""The task group of one slice."""
 
 FOR_A_PERSON = (LedgerError, MissingTool, PlanError, RunRangeError, SpecError, SubmissionRefused)
 """Errors that trying again cannot mend."""
@@ -127,9 +130,14 @@ class SliceOperator(BaseOperator):
         """Open the ledger and find the plan and the slice."""
         with open_ledger() as (deployment, ledger):
             dag_id, tranche = context["dag_run"].dag_id, tranche_of(context)
+            plan = ledger.plan_of(dag_id, tranche)
+            if self.stage and self.stage not in {stage.name for stage in plan.stages}:
+                raise AirflowSkipException(
+                    f"{self.stage} came into {plan.spec_file} after this dag_run began, and it keeps its plan"
+                )
             yield Scope(
                 settings=deployment,
                 ledger=ledger,
-                plan=ledger.plan_of(dag_id, tranche),
+                plan=plan,
                 slice=ledger.slice_of(dag_id, tranche, int(self.slice_item["index"])),
             )

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.bookkeeping.records import OutputRecord, VerdictRecord
 from include.campaign.states import Outcome, OutputState, SubmissionState
@@ -163,11 +163,33 @@ def report(*breadcrumbs: dict[str, Any]) -> Any:
     return ReportOperator(task_id="report").execute(context(ti=ti))
 
 
-def test_the_report_is_as_good_as_the_tasks(scope: Scope) -> None:
-    good = {"task_id": "slice.gen.check", "map_index": 0, "state": "success"}
-    assert [row["stage"] for row in report(good)] == ["gen", "reco", "merge_reco"]
-    with pytest.raises(AirflowFailException, match=r"failed: slice\.gen\.check \[1\]\."):
-        report(good, {**good, "map_index": 1, "state": "failed"})
+@pytest.mark.usefixtures("scope")
+def test_the_report_is_as_good_as_the_tasks() -> None:
+    good = [
+        {"task_id": f"slice.{stage}.submit", "map_index": 0, "state": "success"}
+        for stage in ("gen", "reco", "merge_reco")
+    ]
+    assert [row["stage"] for row in report(*good)] == ["gen", "reco", "merge_reco"]
+    with pytest.raises(AirflowFailException, match=r"failed: slice\.gen\.submit \[1\]\."):
+        report(*good, {**good[0], "map_index": 1, "state": "failed"})
+
+
+@pytest.mark.parametrize(
+    "removed", [[], [{"task_id": "slice.reco.submit", "map_index": 0, "state": "removed"}]]
+)
+def test_a_stage_that_left_the_spec_is_not_passed_over(scope: Scope, removed: list[dict[str, Any]]) -> None:
+    left = [
+        {"task_id": f"slice.{stage}.submit", "map_index": 0, "state": "success"}
+        for stage in ("gen", "merge_reco")
+    ]
+    with pytest.raises(AirflowFailException, match="plan has reco, but the spec has not any more"):
+        report(*left, *removed)
+
+
+@pytest.mark.usefixtures("scope")
+def test_a_stage_that_came_into_the_spec_later_is_skipped() -> None:
+    with pytest.raises(AirflowSkipException, match="digi came into"):
+        submit("digi").execute(context())  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("deployment")
