@@ -48,6 +48,8 @@ class Watched:
 _watched: dict[tuple[str, int], Watched] = {}
 """(schedd, cluster) → what waits for it, in this triggerer."""
 _latest: dict[tuple[str, int], ClusterCounts] = {}
+_polled: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Event]] = {}
+"""Schedd → what its next poll sets, and in which loop: no wait looks by the clock."""
 _nodes = NodeWatch()
 """Its news is for the logs of all waits of the schedd at that time."""
 
@@ -134,24 +136,39 @@ class SubmissionTrigger(BaseTrigger):
         return held > self.holds_known or (held > 0 and self.again_s is not None)
 
     async def _tell(self, watched: tuple[Watched, ...]) -> None:
-        """Write the counts as they change."""
-        told: dict[tuple[str, int], str] = {}
-        quiet_s, told_last = 0.0, _nodes.news.last
+        """Write the counts as they change, after each poll of the first cluster's schedd."""
+        told: dict[tuple[str, int], tuple[str, float]] = {}
+        news = _nodes.news.last
         schedds = {item.schedd for item in watched}
         while True:
-            await asyncio.sleep(1)
-            quiet_s += 1
-            for line in _nodes.news.after(told_last, schedds):
+            await next_poll(watched[0].schedd)
+            for line in _nodes.news.after(news, schedds):
                 self.log.warning("%s", line.text)
-                told_last = line.number
+                news = line.number
             for item in watched:
-                key = (item.schedd, item.cluster)
+                key, now = (item.schedd, item.cluster), time.monotonic()
                 count = _latest.get(key)
-                if count is not None and (
-                    (text := in_words(count)) != told.get(key) or quiet_s >= LOG_EVERY_S
-                ):
+                before, at = told.get(key, ("", 0.0))
+                if count is not None and ((text := in_words(count)) != before or now - at >= LOG_EVERY_S):
                     self.log.info("cluster %d@%s: %s", item.cluster, item.schedd, text)
-                    told[key], quiet_s = text, 0.0
+                    told[key] = (text, now)
+
+
+async def next_poll(schedd: str) -> None:
+    """Come back when the next poll of `schedd` was recorded."""
+    loop = asyncio.get_running_loop()
+    known, event = _polled.get(schedd, (None, None))
+    if event is None or known is not loop:
+        event = asyncio.Event()
+        _polled[schedd] = (loop, event)
+    await event.wait()
+
+
+def was_polled(schedd: str) -> None:
+    """Wake those who wait for the next poll of `schedd`; called from any thread."""
+    loop, event = _polled.pop(schedd, (None, None))
+    if loop is not None and event is not None:
+        loop.call_soon_threadsafe(event.set)
 
 
 async def wait(item: Watched, *, holds_known: int) -> ClusterCounts:
@@ -211,11 +228,14 @@ def record(schedd: str, polled: Mapping[int, ClusterCounts], at: float) -> None:
         return
     for cluster in items:
         _latest[schedd, cluster] = polled[cluster]
-    with settings().open_ledger() as ledger:
-        ledger.record_progress([sample(item.tag, polled[cluster], at) for cluster, item in items.items()])
-        reached("wait.polled")
-        clusters = {cluster: queued(item, polled[cluster]) for cluster, item in items.items()}
-        _nodes.after_poll(ledger, settings().open_pool, schedd, polled, clusters, at=at)
+    try:
+        with settings().open_ledger() as ledger:
+            ledger.record_progress([sample(item.tag, polled[cluster], at) for cluster, item in items.items()])
+            reached("wait.polled")
+            clusters = {cluster: queued(item, polled[cluster]) for cluster, item in items.items()}
+            _nodes.after_poll(ledger, settings().open_pool, schedd, polled, clusters, at=at)
+    finally:
+        was_polled(schedd)
 
 
 def sample(tag: str, count: ClusterCounts, at: float) -> ProgressSample:

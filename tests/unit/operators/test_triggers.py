@@ -182,6 +182,7 @@ def test_the_log_of_a_wait_has_the_news_from_after_its_start(world: Deployment) 
         news.tell("ap2@fake", act("far"), at=NOW)
         news.tell(AP1, act("new"), at=NOW)
         news.tell(AP1, act("newer"), at=NOW)
+        triggers.was_polled(AP1)
         async with asyncio.timeout(20):
             heard = [await lines.queue.get(), await lines.queue.get()]
         story.cancel()
