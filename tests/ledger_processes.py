@@ -9,7 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from include.bookkeeping.admission import DeploymentLimits
 from include.bookkeeping.ledger import Ledger
+from include.bookkeeping.ledger_admission import AdmissionRequest
 from include.errors import RunRangeError
 from tests import ledger_records as records
 
@@ -41,6 +43,15 @@ def intend(url: str, who: str) -> None:
             now=records.NOW,
         )
     sys.stdout.write(f"{kept.work_dir} {len(kept.units)}")
+
+
+def ask(url: str, run: str) -> None:
+    """Ask three times to send gen of a run, with at most eight jobs in flight; write the answer."""
+    with Ledger(url) as ledger:
+        request = AdmissionRequest(tag=records.tag_of("gen", run=int(run)), stage_number=0)
+        limits = DeploymentLimits(jobs_per_experiment=8)
+        answers = [ledger.ask(request, limits=limits, now=records.NOW + n) for n in range(3)]
+    sys.stdout.write("waits" if answers[-1] else "admitted")
 
 
 def settle(url: str, start: str) -> None:
@@ -85,6 +96,6 @@ if __name__ == "__main__":
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
-    {each.__name__: each for each in (reserve, intend, settle, exclude, die_in_settle, upgrade)}[sys.argv[1]](
-        *sys.argv[2:]
-    )
+    {each.__name__: each for each in (reserve, intend, ask, settle, exclude, die_in_settle, upgrade)}[
+        sys.argv[1]
+    ](*sys.argv[2:])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from include.bookkeeping.ledger_actions import LedgerActions
+from include.bookkeeping.ledger_admission import LedgerAdmission
 from include.bookkeeping.ledger_diagnoses import LedgerDiagnoses
 from include.bookkeeping.ledger_exclusions import LedgerExclusions
+from include.bookkeeping.ledger_in_flight import LedgerInFlight
 from include.bookkeeping.ledger_jobs import LedgerJobs
 from include.bookkeeping.ledger_merges import LedgerMerges
 from include.bookkeeping.ledger_nodes import LedgerNodes
@@ -18,6 +20,8 @@ from include.bookkeeping.ledger_submissions import LedgerSubmissions
 class Ledger(
     LedgerSlices,
     LedgerSubmissions,
+    LedgerAdmission,
+    LedgerInFlight,
     LedgerJobs,
     LedgerOutputs,
     LedgerMerges,

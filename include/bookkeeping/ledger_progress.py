@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from include.campaign.plan import StagePlan
 
 COUNTS = ("idle", "running", "held", "completed", "removed", "unknown")
+OPEN = ("idle", "running", "held", "unknown")
+"""Of these, the jobs that are not known to have ended."""
 
 
 class LedgerProgress(LedgerDatabase):
@@ -50,6 +52,7 @@ class LedgerProgress(LedgerDatabase):
                 for sample in samples
             ]
             upsert(connection, progress_samples, rows, key=("submission_id", "at"))
+            _note_open_jobs(connection, rows)
 
     def progress(self, tag: str) -> list[ProgressSample]:
         """Return the samples of `tag` in order of time."""
@@ -87,6 +90,20 @@ class LedgerProgress(LedgerDatabase):
             )
             last = {(row.id, row.process): row for row in rows if row.kinds < kinds.get(row.stage, 0)}
             return [_open_verdict(row) for row in last.values()]
+
+
+def _note_open_jobs(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Let jobs that were seen to have ended no longer count as being in flight (docs/limits.md).
+
+    In the order of ids, so that two triggerers never wait for each other in a circle.
+    """
+    left = sorted({row["submission_id"]: sum(row[name] for name in OPEN) for row in rows}.items())
+    jobs_open = sa.bindparam("still", type_=sa.Integer)
+    mine = (submissions.c.id == sa.bindparam("of")) & (submissions.c.state == SubmissionState.SUBMITTED)
+    statement = sa.update(submissions).where(mine, submissions.c.jobs_open != jobs_open)
+    connection.execute(
+        statement.values(jobs_open=jobs_open), [{"of": each, "still": jobs} for each, jobs in left]
+    )
 
 
 class _Counts:

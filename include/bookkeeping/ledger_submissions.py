@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
+from include.bookkeeping.admission_tables import admissions
 from include.bookkeeping.database import LedgerDatabase, insert_if_new, submission_row
 from include.bookkeeping.records import AS_PLANNED, RequestChanges, StageUnit, Submission, Unit
 from include.bookkeeping.tables import clusters, submission_units, submissions
@@ -52,6 +53,7 @@ class LedgerSubmissions(LedgerDatabase):
         written = {"work_dir": work_dir, "message": "", "intended_at": now, "state_at": now}
         row: dict[str, Any] = {"tag": tag, **identity, "state": SubmissionState.INTENDED, **written}
         row["changes"] = None if changes == AS_PLANNED else asdict(changes)
+        row["jobs_open"] = len(units)
         with self._write() as connection:
             if insert_if_new(connection, submissions, row):
                 _insert_units(connection, submission_row(connection, tag).id, units)
@@ -78,6 +80,7 @@ class LedgerSubmissions(LedgerDatabase):
                 message=message,
                 submitted_at=now,
                 state_at=now,
+                jobs_open=sum(jobs for _, _, jobs in clusters),
             )
             _insert_clusters(connection, row.id, clusters)
         log.info(
@@ -92,7 +95,9 @@ class LedgerSubmissions(LedgerDatabase):
                 raise LedgerError(
                     f"{tag} is {row.state}, so it cannot have been refused: look at its clusters"
                 )
-            _set(connection, row, state=SubmissionState.REFUSED, message=message, state_at=now)
+            _set(connection, row, state=SubmissionState.REFUSED, message=message, state_at=now, jobs_open=0)
+            mine = admissions.c.submission_id == row.id
+            connection.execute(sa.update(admissions).where(mine).values(admitted_at=None))
 
     def record_ended(self, tag: str, *, now: float) -> None:
         """Record that every job of `tag` has ended or is accounted for."""
@@ -102,7 +107,7 @@ class LedgerSubmissions(LedgerDatabase):
                 return
             if row.state != SubmissionState.SUBMITTED:
                 raise LedgerError(f"{tag} is {row.state}, so it cannot have ended: record its clusters first")
-            _set(connection, row, state=SubmissionState.ENDED, state_at=now)
+            _set(connection, row, state=SubmissionState.ENDED, state_at=now, jobs_open=0)
 
     def submission(self, tag: str) -> Submission | None:
         """Return the submission `tag`; None if there was not even an intent."""

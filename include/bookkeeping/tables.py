@@ -108,6 +108,10 @@ slices = sa.Table(
     sa.Column("first_subrun", sa.BigInteger, nullable=False),
     sa.Column("subruns", sa.BigInteger, nullable=False),
     sa.Column("reserved_at", sa.Double, nullable=False),
+    sa.Column(
+        "in_flight_since", sa.Double, comment="Since when it has a place in flight; null: it has none."
+    ),
+    sa.Column("finished_at", sa.Double, comment="When its cleanup was done; null: it is not."),
     sa.UniqueConstraint("dag_id", "tranche", "slice_index"),
     sa.UniqueConstraint("dag_id", "tranche", "run"),
     sa.ForeignKeyConstraint(["dag_id", "tranche"], [dag_runs.c.dag_id, dag_runs.c.tranche]),
@@ -138,6 +142,13 @@ submissions = sa.Table(
         "changes",
         sa.JSON(none_as_null=True),
         comment="What it asks for instead of the plan's; null: nothing.",
+    ),
+    sa.Column(
+        "jobs_open",
+        sa.Integer,
+        nullable=False,
+        server_default=sa.text("0"),
+        comment="Jobs that are not known to have ended; before they are sent, those to be sent.",
     ),
     sa.UniqueConstraint("dag_id", "tranche", "run", "stage", "recovery"),
     sa.ForeignKeyConstraint(["dag_id", "tranche", "run"], [slices.c.dag_id, slices.c.tranche, slices.c.run]),

@@ -170,6 +170,14 @@ class StagePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsPlan:
+    """The most that the campaign has in flight at a time, over all its dag_runs; None: no limit."""
+
+    max_slices_in_flight: int | None = None
+    max_jobs_in_flight: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignPlan:
     """One campaign, everything resolved."""
 
@@ -206,6 +214,7 @@ class CampaignPlan:
     spec_sha256: str
     campaign_checks: tuple[UserCheckPlan, ...] = ()
     """Those of scope campaign."""
+    limits: LimitsPlan = LimitsPlan()
 
     @property
     def dag_id(self) -> str:

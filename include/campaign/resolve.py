@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from include.campaign.check_plans import campaign_checks, own_checks
 from include.campaign.context import Context
 from include.campaign.identifiers import check_name
-from include.campaign.plan import PLAN_VERSION, CampaignPlan
+from include.campaign.plan import PLAN_VERSION, CampaignPlan, LimitsPlan
 from include.campaign.reader import ReadSpec, joined, read_leniently
 from include.campaign.stage_plans import plan_stages
 from include.campaign.template import JOB_VARIABLES, PLAN_VARIABLES
@@ -150,6 +150,9 @@ def _plan(context: Context, *, experiment: str, campaign: str) -> CampaignPlan:
         spec_file=str(context.read.path),
         spec_sha256=context.read.sha256,
         campaign_checks=campaign_checks(context, own),
+        limits=LimitsPlan(
+            max_slices_in_flight=spec.limits.slices_in_flight, max_jobs_in_flight=spec.limits.jobs_in_flight
+        ),
     )
 
 
@@ -168,6 +171,13 @@ def _check_numbers(context: Context) -> None:
             f"{available} run numbers are too few for the {spec.slices} slices of one dag_run",
             ("runs",), hint="a slice takes a run number of its own", at_key=True,
         )  # fmt: skip
+    most = spec.limits.jobs_in_flight
+    if most is not None and most < spec.subruns:
+        context.wrong(
+            f"a stage of a slice sends {spec.subruns} jobs at once, so at most {most} cannot be kept",
+            ("limits", "jobs_in_flight"),
+            hint=f"allow at least {spec.subruns}, or make slices of fewer subruns",
+        )
     last_subrun = spec.first_subrun + spec.subruns - 1
     if last_subrun > MAX_SUBRUN:
         context.wrong(

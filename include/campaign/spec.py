@@ -48,6 +48,17 @@ class RunsSpec(SpecModel):
         return self
 
 
+class LimitsSpec(SpecModel):
+    """The most that the campaign has in flight at a time, over all its dag_runs."""
+
+    slices_in_flight: int | None = Field(
+        default=None, ge=1, le=MAX_SLICES, description="Slices that have begun and are not cleaned up."
+    )
+    jobs_in_flight: int | None = Field(
+        default=None, ge=1, le=10_000_000, description="Jobs that wait or run; at least `subruns`."
+    )
+
+
 class StorageSpec(SpecModel):
     """Where files go; templates of the plan-time variables."""
 
@@ -223,6 +234,9 @@ class CampaignSpec(SpecModel):
     first_subrun: int = Field(default=0, ge=0, le=99_999, description="Number of a slice's first subrun.")
     variables: dict[Word, Variable] = Field(
         default_factory=dict, description="Template variables of your own."
+    )
+    limits: LimitsSpec = Field(
+        default=LimitsSpec(), description="The most that the campaign has in flight at a time."
     )
     storage: StorageSpec = Field(default=StorageSpec(), description="Where files go.")
     defaults: StageDefaults = Field(

@@ -116,10 +116,17 @@ def _head(plan: CampaignPlan) -> Group:
             f"runs {plan.first_run}..{plan.last_run}; a dag_run makes {plan.slices} slices of {plan.subruns} "
             f"subruns ({plan.first_subrun}..{plan.first_subrun + plan.subruns - 1}): {total} jobs a stage"
         ),
+        Text(f"limits   {_limits(plan)}"),
         Text(f"outstage {plan.outstage}"),
         Text(f"logs     {plan.logs}"),
         Text(f"cleanup  {plan.cleanup_script}" if plan.cleanup_script else "cleanup  prodsys's own"),
     )
+
+
+def _limits(plan: CampaignPlan) -> str:
+    given = ((plan.limits.max_slices_in_flight, "slices"), (plan.limits.max_jobs_in_flight, "jobs"))
+    said = [f"{most} {what} in flight" for most, what in given if most is not None]
+    return ", ".join(said) or "none of its own"
 
 
 def _stage_table(plan: CampaignPlan, run: int) -> Table:

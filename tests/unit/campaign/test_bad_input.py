@@ -91,6 +91,9 @@ CHANGES = [
     ('"{seed}"', "{seed}", ["10:25: stages.gen.arguments[2]: must be text, not a mapping: put text that begins with '{' in quotes"]),
     ("first: 1000, last: 1999", "first: 1999, last: 1000", ["3:1: runs: the last run, 1000, is before the first, 1999"]),
     ("first: 1000, last: 1999", "first: 1, last: 2", ["3:1: 2 run numbers are too few for the 3 slices of one dag_run (a slice takes a run number of its own)"]),
+    ("owner: demo", "limits: {jobs_in_flight: 7}", ["2:26: a stage of a slice sends 8 jobs at once, so at most 7 cannot be kept (allow at least 8, or make slices of fewer subruns)"]),
+    ("owner: demo", "limits: {slices_in_flight: 0}", ["2:28: limits.slices_in_flight must be at least 1, not 0"]),
+    ("owner: demo", "limits: {jobs: 70}", ["2:10: unknown key 'jobs' in limits (one of: slices_in_flight, jobs_in_flight)"]),
     ("owner: demo", "storage: {outstage: here}", ["2:21: 'here' is not an absolute path (begin it with {area} or /)"]),
     # stages
     ("{signal: gen}", "{signal: gem}", ["16:22: there is no stage 'gem' (did you mean 'gen'?)"]),

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from include.campaign.plan import CampaignPlan, InputPlan, MergePlan, OutputPlan, ResourcesPlan
+from include.campaign.plan import CampaignPlan, InputPlan, LimitsPlan, MergePlan, OutputPlan, ResourcesPlan
 from include.campaign.resolve import load_plan
 from include.campaign.spec import BASE_CHECKS
 from include.campaign.template import example
 
 if TYPE_CHECKING:
     from tests.unit.campaign.conftest import Specs
+
+LIMITED = "version: 1\nlimits: {slices_in_flight: 2, jobs_in_flight: 8}\n"
 
 SEVERAL = """\
 version: 1
@@ -132,6 +134,13 @@ def test_campaign_fields(specs: Specs) -> None:
     assert (plan.outstage, plan.logs) == ("/area/x/out/z", "/logs")
     assert (plan.dag_id, plan.owner, plan.group, plan.role) == ("demo.z", "demo", "fermilab", "Production")
     assert (plan.phase, plan.schedule, plan.slices, plan.subruns) == ("commissioning", None, 1, 10)
+
+
+def test_limits(specs: Specs) -> None:
+    assert specs.load().limits == LimitsPlan()
+    text = (specs.folder / "z.yaml").read_text(encoding="utf-8").replace("version: 1\n", LIMITED, 1)
+    assert specs.load(text).limits == LimitsPlan(max_slices_in_flight=2, max_jobs_in_flight=8)
+    assert specs.load(text.replace("slices_in_flight: 2, ", "")).limits == LimitsPlan(max_jobs_in_flight=8)
 
 
 def test_the_root_check_needs_a_tree(specs: Specs) -> None:

@@ -27,6 +27,7 @@ PAGE = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, type[BaseModel]] = {
     "The campaign": spec.CampaignSpec,
     "`runs`": spec.RunsSpec,
+    "`limits`": spec.LimitsSpec,
     "`storage`": spec.StorageSpec,
     "`cleanup`": spec.CleanupSpec,
     "A stage": spec.StageSpec,
