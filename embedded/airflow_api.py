@@ -113,6 +113,19 @@ class AirflowApi:
         )
         answer.raise_for_status()
 
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str, *, map_index: int) -> None:
+        """Mark a task instance failed or as success, as an operator does in the UI."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}"
+        self._client.patch(path, json={"new_state": state}).raise_for_status()
+
+    def mark_run(self, dag_id: str, run_id: str, state: str) -> None:
+        """Mark a dag_run failed or as success, as an operator does in the UI."""
+        self._client.patch(f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state}).raise_for_status()
+
+    def delete_run(self, dag_id: str, run_id: str) -> None:
+        """Delete a dag_run, as an operator does in the UI."""
+        self._client.delete(f"/dags/{dag_id}/dagRuns/{run_id}").raise_for_status()
+
     def question(self, dag_id: str, run_id: str, task_id: str, *, map_index: int) -> dict[str, Any] | None:
         """Return a task's required action, answered or not; None where it has none."""
         answer = self._client.get(self._question(dag_id, run_id, task_id, map_index))

@@ -49,7 +49,7 @@ def down(*, state: StateOption = STATE) -> None:
 def env(*, state: StateOption = STATE) -> None:
     """Print what a shell needs to talk to the deployment: eval "$(prodsys env)"."""
     _, deployment = _open(state)
-    for name, value in sorted(_do(deployment.environment).items()):
+    for name, value in sorted(_do(deployment.shell_environment).items()):
         if name == "PATH" or name.startswith(("AIRFLOW", "PRODSYS", "CONDOR", "JOBSUB")):
             typer.echo(f"export {name}={shlex.quote(value)}")
 

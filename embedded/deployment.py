@@ -58,6 +58,8 @@ class Deployment:
     """Short names of the pool's schedds."""
     limits: Limits = Limits.SCHEDD
     """Who holds jobs over their memory or disk."""
+    ports: tuple[int, ...] = PORTS
+    """Wanted at the first start; 0 is any that is free."""
     say: Callable[[str], None] = print
 
     # -- places
@@ -130,6 +132,13 @@ class Deployment:
             **self.extra_environment,
         }
 
+    def shell_environment(self) -> dict[str, str]:
+        """Return `environment`, and how commands reach Airflow's REST API where it was started."""
+        if not self._facts():
+            return self.environment()
+        access = {"URL": self.url, "USER": USER, "PASSWORD": self.password}
+        return {**self.environment(), **{f"PRODSYS_AIRFLOW_{name}": value for name, value in access.items()}}
+
     def start(self) -> None:
         """Start what is not running: the pool, then Airflow; returns when both answer."""
         self.state.mkdir(parents=True, exist_ok=True)
@@ -150,7 +159,7 @@ class Deployment:
                 self.say(f"{trouble}: all of Airflow is started anew")
                 group.end()
             # Who has the UI open, and tasks that still run, ask where it was.
-            ports = free_ports(tuple(self._facts().get("ports") or PORTS))
+            ports = free_ports(tuple(self._facts().get("ports") or self.ports))
             self._write_config(ports)
             self._start_airflow(ports)
 
@@ -264,6 +273,7 @@ class Deployment:
                 ended = "ended" if code is None else f"ended with code {code}"
                 raise ProdsysError(f"Airflow {ended}; its last words:\n{self._log_tail()}")
             if not self._unhealthy():
+                self._refuse_another(group)
                 self._write_facts({**self._facts(), "was_up": True})
                 self.say(f"Airflow is up after {time.monotonic() - began:.0f} s")
                 return
@@ -271,6 +281,18 @@ class Deployment:
         raise ProdsysError(
             f"Airflow was not healthy after {START_LIMIT_S:.0f} s; its last words:\n{self._log_tail()}"
         )
+
+    def _refuse_another(self, group: AirflowGroup) -> None:
+        """Raise ProdsysError if what answers is another Airflow, which took the port first."""
+        try:
+            self.token()
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.UNAUTHORIZED:
+                raise
+            url = self.url
+            group.end()
+            self._write_facts({})
+            raise ProdsysError(f"another Airflow took {url} at the same time: start again") from error
 
     def _trouble(self, group: AirflowGroup) -> str | None:
         """Say what is wrong with the Airflow that runs; None if nothing is."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 POINTS = {
     "reserve.reserved": "run numbers are given out, the task has not told Airflow which",
+    "submit.admitted": "the submission has its room, nothing was done with it yet",
     "submit.intended": "the intent is in the ledger, the tag was not searched yet",
     "submit.noted": "the work folder says that jobsub_submit is started, which it is not yet",
     "submit.sent": "jobsub_submit has ended, the clusters are not in the ledger",

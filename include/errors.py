@@ -13,6 +13,7 @@ ProdsysError
 │       └── ScheddUnlisted  the collector answers, and lists no such schedd
 ├── LedgerError           the bookkeeping database refused or contradicts itself
 │   └── LedgerUnavailable   it cannot be reached or is busy: trying again helps
+├── AirflowUnreachable    Airflow's REST API gave no usable answer: nothing is known of its dag_runs
 ├── StorageError          an area cannot be read or written
 └── MissingTool           a program that is needed is not there; says the command that brings it
 """
@@ -85,6 +86,10 @@ class LedgerError(ProdsysError):
 
 class LedgerUnavailable(LedgerError):
     """The ledger's database cannot be reached or is busy; nothing was written, and trying again helps."""
+
+
+class AirflowUnreachable(ProdsysError):
+    """Airflow's REST API gave no usable answer, which says nothing about its dag_runs."""
 
 
 class StorageError(ProdsysError):

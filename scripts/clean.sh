@@ -28,7 +28,7 @@ if [ -n "$left" ]; then
   printf 'clean: nothing removed, processes of %s still run: %s\nclean: end them first: kill %s\n' "$STATE" "$left" "$left" >&2
   exit 1
 fi
-rm -rf .prodsys .ruff_cache .mypy_cache .pytest_cache .import_linter_cache .hypothesis dist
+rm -rf dags/prodsys_truth.py .prodsys .ruff_cache .mypy_cache .pytest_cache .import_linter_cache .hypothesis dist
 # Generated DAG files; a folder that holds anything else stays.
 for folder in dags/*/; do
   [ -d "$folder" ] || continue

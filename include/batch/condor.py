@@ -19,15 +19,19 @@ from include.batch.condor_actions import HELD, QUEUED, WAITING, act, edit, exclu
 from include.batch.condor_ads import (
     AD_PROJECTION,
     FEW_CLUSTERS,
+    TAGGED,
+    TAGGED_PROJECTION,
     job_ad,
     of_clusters,
     of_tag,
     one_a_job,
     status_of,
+    tagged_job,
 )
 from include.batch.condor_counts import FULL_SCAN_MOST_S, Ended, count_cluster, note_ending
 from include.batch.node_counts import ENDING_PROJECTION, REQUEUE_PROJECTION
-from include.batch.pool import ClusterCounts, ClusterId, JobAd
+from include.batch.pool import ClusterCounts, ClusterId, JobAd, TaggedCluster
+from include.batch.tagged import tagged_clusters
 from include.campaign.states import JobStatus
 from include.errors import PoolError, ScheddUnlisted, ScheddUnreachable
 
@@ -144,6 +148,12 @@ class CondorPool:
             (job_ad(schedd, ad) for ad in rows),
             asked_at=min((ad["ServerTime"] for ad in queue if "ServerTime" in ad), default=None),
         )
+
+    def tagged(self, schedd: str) -> tuple[TaggedCluster, ...]:
+        """Return the clusters in one schedd's queue that have a tag and jobs not ended."""
+        jobs = [tagged_job(ad) for ad in self._query(schedd, TAGGED, TAGGED_PROJECTION)]
+        machine = str(self._location(schedd).get("Machine", schedd))
+        return tagged_clusters(schedd, machine=machine, jobs=jobs)
 
     def remove(self, schedd: str, clusters: Collection[int], *, reason: str) -> None:
         """Remove the clusters' jobs that are still queued; PoolError if the schedd denies it."""

@@ -55,6 +55,22 @@ LEAVING_S = 5
 """A job may have ended this long before it leaves the queue."""
 
 
+TAGGED = "ProdsysTag =!= undefined && JobStatus != 3 && JobStatus != 4"
+"""Constraint for jobs of any submission of prodsys that may still run."""
+TAGGED_PROJECTION = ["ClusterId", "ProdsysTag", "JobStatus", "QDate", "Owner"]
+
+
+def tagged_job(ad: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `tagged_clusters` counts of one job's ad."""
+    return {
+        "cluster": int(ad["ClusterId"]),
+        "tag": _text(ad, "ProdsysTag"),
+        "status": status_of(ad.get("JobStatus")),
+        "queued_at": _time(ad, "QDate"),
+        "owner": _text(ad, "Owner") or "",
+    }
+
+
 def quoted(text: str) -> str:
     """Return `text` as a ClassAd string literal."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.batch.node_counts import Ending, failing_nodes, suspects
-from include.batch.pool import ClusterCounts, ClusterId, JobAd
+from include.batch.pool import ClusterCounts, ClusterId, JobAd, TaggedCluster
+from include.batch.tagged import tagged_clusters
 from include.campaign.states import JobStatus, SubmissionState
 from include.errors import LedgerError, PoolError, ScheddUnreachable
 
@@ -69,9 +70,16 @@ class FakePool:
         known = [job for job in self._jobs(schedd) if job["cluster"] in clusters]
         return [_ad(schedd, job) for job in known if job["status"] != JobStatus.UNKNOWN]
 
+    def tagged(self, schedd: str) -> tuple[TaggedCluster, ...]:
+        """See Pool."""
+        self._note("tagged")
+        rows = [{**job, "queued_at": job["since"], "owner": "fake"} for job in self._jobs(schedd)]
+        return tagged_clusters(schedd, machine=schedd.rpartition("@")[2], jobs=rows)
+
     def remove(self, schedd: str, clusters: Collection[int], *, reason: str) -> None:
         """See Pool."""
         self._note(f"remove {reason}")
+        self._jobs(schedd)  # says whether it answers
         for cluster in clusters:
             self.set_status(schedd, cluster, JobStatus.REMOVED)
 

@@ -135,6 +135,31 @@ class ClusterCounts:
         return self.completed + self.removed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaggedCluster:
+    """One cluster in a schedd's queue whose jobs carry a tag of prodsys."""
+
+    id: ClusterId
+    machine: str
+    """The schedd's machine: jobsub may have called the schedd by it."""
+    tag: str
+    owner: str
+    idle: int
+    running: int
+    held: int
+    queued_at: float | None
+    """When the oldest of these jobs was queued, epoch seconds."""
+
+    @property
+    def live(self) -> int:
+        """Jobs that run or may run again."""
+        return self.idle + self.running + self.held
+
+    def is_cluster(self, schedd: str, cluster: int) -> bool:
+        """Whether this is `cluster` of the schedd or machine that somebody calls `schedd`."""
+        return cluster == self.id.cluster and schedd in (self.id.schedd, self.machine)
+
+
 class Pool(Protocol):
     """A pool of schedds; every method raises ScheddUnreachable when it gets no answer."""
 
@@ -152,6 +177,9 @@ class Pool(Protocol):
 
     def ads(self, schedd: str, clusters: Collection[int]) -> list[JobAd]:
         """Return one ad for each job of the clusters that the queue or the history knows."""
+
+    def tagged(self, schedd: str) -> tuple[TaggedCluster, ...]:
+        """Return the clusters in the queue that have a tag and jobs that have not ended, in order."""
 
     def remove(self, schedd: str, clusters: Collection[int], *, reason: str) -> None:
         """Remove the clusters' jobs from the queue, giving `reason`."""

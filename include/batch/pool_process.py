@@ -26,7 +26,7 @@ from include.errors import PoolError, ProdsysError, ScheddUnreachable
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from include.batch.pool import ClusterCounts, ClusterId, JobAd, Pool
+    from include.batch.pool import ClusterCounts, ClusterId, JobAd, Pool, TaggedCluster
 
 CONDOR = "include.batch.condor:CondorPool"
 """The factory of the pool that CONDOR_CONFIG names."""
@@ -83,6 +83,10 @@ class PoolProcess:
     def ads(self, schedd: str, clusters: Collection[int]) -> list[JobAd]:
         """See Pool."""
         return cast("list[JobAd]", self._call("ads", schedd, list(clusters)))
+
+    def tagged(self, schedd: str) -> tuple[TaggedCluster, ...]:
+        """See Pool."""
+        return cast("tuple[TaggedCluster, ...]", self._call("tagged", schedd))
 
     def remove(self, schedd: str, clusters: Collection[int], *, reason: str) -> None:
         """See Pool."""

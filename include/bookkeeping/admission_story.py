@@ -22,6 +22,8 @@ def waits_for(decision: Decision) -> str:
     taken = f"waits: {decision.in_flight:,} of {decision.most:,}"
     if decision.limit is Limit.SLICES:
         return f"{taken} slices of {decision.name} are in flight; {place}"
+    if decision.limit is Limit.POOL and not decision.most:
+        return f"waits: no schedd is known, so nobody can tell how many jobs there may be; {place}"
     whose = {Limit.CAMPAIGN: f"campaign {decision.name}", Limit.EXPERIMENT: f"experiment {decision.name}"}
     named = whose.get(decision.limit or Limit.POOL, "the pool")
     said = f"{taken} jobs of {named} are in flight, it has {jobs:,} more"

@@ -11,6 +11,7 @@ from include.bookkeeping.ledger_jobs import LedgerJobs
 from include.bookkeeping.ledger_merges import LedgerMerges
 from include.bookkeeping.ledger_nodes import LedgerNodes
 from include.bookkeeping.ledger_outputs import LedgerOutputs
+from include.bookkeeping.ledger_oversight import LedgerOversight
 from include.bookkeeping.ledger_progress import LedgerProgress
 from include.bookkeeping.ledger_removal import LedgerRemoval
 from include.bookkeeping.ledger_slices import LedgerSlices
@@ -26,6 +27,7 @@ class Ledger(
     LedgerOutputs,
     LedgerMerges,
     LedgerProgress,
+    LedgerOversight,
     LedgerDiagnoses,
     LedgerActions,
     LedgerExclusions,

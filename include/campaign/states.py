@@ -128,7 +128,7 @@ class ActionKind(StrEnum):
     RELEASE = "release"
     """Held jobs were released, maybe with more memory."""
     REMOVE = "remove"
-    """Held jobs were removed."""
+    """Held jobs, or clusters that no dag_run owned any more, were removed."""
     EXCLUDE = "exclude"
     """A node or a site was excluded."""
     LIFT = "lift"

@@ -25,6 +25,14 @@ from prodsys_operators.campaign_dag import compile_campaign
 
 dag = compile_campaign({spec!a})
 """
+TRUTH_FILE = """\
+# Made by prodsys.
+# Airflow reads only files that have the words airflow and DAG in them.
+from prodsys_operators.truth import build_truth
+
+dag = build_truth()
+"""
+"""Beside the campaigns' folders: no experiment can have its name."""
 
 
 class CampaignBundle(BaseDagBundle):
@@ -55,7 +63,7 @@ class CampaignBundle(BaseDagBundle):
         for file, spec in self._wanted().items():
             if not file.exists():
                 _write_if_changed(file, self._content(spec))
-        self._dags.mkdir(parents=True, exist_ok=True)
+        _write_if_changed(self._dags / "prodsys_truth.py", TRUTH_FILE)
         super().initialize()
 
     def refresh(self) -> None:
@@ -63,6 +71,7 @@ class CampaignBundle(BaseDagBundle):
         wanted = self._wanted()
         for file, spec in wanted.items():
             _write_if_changed(file, self._content(spec))
+        _write_if_changed(self._dags / "prodsys_truth.py", TRUTH_FILE)
         # No spec at all is more likely a checkout in mid-air than the wish to end every campaign.
         for file in self._dags.glob("*/*.py") if wanted else ():
             if file not in wanted and _is_ours(file):

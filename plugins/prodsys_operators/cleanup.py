@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.bookkeeping.admission_story import left_behind
 from prodsys_operators.scope import SliceOperator
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ class CleanupOperator(SliceOperator):
             result = clean(
                 scope.plan, run=scope.slice.run, ledger=scope.ledger, storage=PosixStorage(), now=time.time()
             )
+            if result.good:
+                item = scope.slice
+                left = scope.ledger.finish_slice(item.dag_id, item.tranche, item.run, now=time.time())
+                for line in left_behind(left):
+                    self.log.warning("%s", line)
         if result.script is not None:
             self.log.info("cleanup script: exit code %s\n%s", result.script.exit_code, result.script.output)
         for sentence in result.refused:

@@ -10,6 +10,7 @@ from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from include.campaign.states import ActionKind
 from include.crash_points import reached
+from prodsys_operators.admission import AdmissionTrigger, may_send
 from prodsys_operators.check import StageUnknown, figures, review
 from prodsys_operators.holds import look_at_holds, remove_held
 from prodsys_operators.scope import Scope, SliceOperator
@@ -45,6 +46,14 @@ class RecoverOperator(SliceOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         """Return the stage's figures once it is good, or accepted by a person."""
+        return self.carry_on(context)
+
+    def let_in(self, context: Context, event: Any = None) -> dict[str, int]:  # noqa: ARG002
+        """Go on once there is room for what was intended."""
+        return self.carry_on(context)
+
+    def carry_on(self, context: Context) -> dict[str, int]:
+        """Finish what was begun, then decide."""
         with self.scope(context) as scope:
             standing = self.standing(scope)
             if standing.pending:
@@ -159,7 +168,7 @@ class RecoverOperator(SliceOperator):
         self.wait(tag)
 
     def send(self, scope: Scope, tag: str) -> None:
-        """Send what was intended under `tag`."""
+        """Send what was intended under `tag`, or wait in the triggerer for room."""
         from include.bookkeeping.records import Submission
 
         intent = scope.ledger.submission(tag)
@@ -168,6 +177,8 @@ class RecoverOperator(SliceOperator):
         reopened = intend(
             scope, self.stage, recovery=intent.recovery, units=intent.units, changes=intent.changes
         )
+        if not may_send(scope, reopened, log=self.log):
+            self.defer(trigger=AdmissionTrigger(tag=tag), method_name="let_in", timeout=LIMIT)
         send(scope, reopened, log=self.log)
 
     def wait(self, tag: str) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.bookkeeping.admission_story import left_behind
 from include.errors import ProdsysError
 from prodsys_operators.scope import SLICE_GROUP, open_ledger, tranche_of
 
@@ -40,6 +41,7 @@ class ReportOperator(BaseOperator):
         ti: Any = context["ti"]  # its protocol leaves get_task_breadcrumbs out
         tasks = list(ti.get_task_breadcrumbs(dag_run.dag_id, dag_run.run_id))
         failed = [f"{task['task_id']} [{task['map_index']}]" for task in tasks if task["state"] == "failed"]
+        self.close(dag_run.dag_id, tranche_of(context))
         rows = [] if "reserve [-1]" in failed else self.figures(dag_run.dag_id, tranche_of(context))
         if not failed:
             self.require_stages({task["task_id"] for task in tasks if task["state"] != "removed"}, rows)
@@ -50,6 +52,12 @@ class ReportOperator(BaseOperator):
                 f"not complete; failed: {', '.join(failed[:SHOWN])}{more}. Their logs say why"
             )
         return rows
+
+    def close(self, dag_id: str, tranche: str) -> None:
+        """Give back what the dag_run's slices hold, however they ended."""
+        with open_ledger() as (_, ledger):
+            for line in left_behind(ledger.close_tranche(dag_id, tranche)):
+                self.log.warning("%s", line)
 
     def require_stages(self, task_ids: Collection[str], rows: Sequence[Mapping[str, Any]]) -> None:
         """Fail where the plan has a stage whose tasks went with a change of the spec."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -135,9 +135,13 @@ class SliceOperator(BaseOperator):
                 raise AirflowSkipException(
                     f"{self.stage} came into {plan.spec_file} after this dag_run began, and it keeps its plan"
                 )
-            yield Scope(
-                settings=deployment,
-                ledger=ledger,
-                plan=plan,
-                slice=ledger.slice_of(dag_id, tranche, int(self.slice_item["index"])),
-            )
+            item = ledger.slice_of(dag_id, tranche, int(self.slice_item["index"]))
+            try:
+                yield Scope(settings=deployment, ledger=ledger, plan=plan, slice=item)
+            except LedgerUnavailable:
+                raise
+            except (AirflowFailException, *FOR_A_PERSON):
+                with suppress(LedgerError):  # what went wrong first is what counts
+                    if ledger.leave_place(dag_id, tranche, item.run, now=time.time()):
+                        self.log.info("run %d gives up its place among the slices in flight", item.run)
+                raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from configparser import ConfigParser
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,8 @@ from airflow.configuration import conf
 from include.errors import ProdsysError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from include.batch.pool import Submitter
     from include.batch.pool_process import PoolProcess
     from include.bookkeeping.ledger import Ledger
@@ -41,6 +44,14 @@ class Settings:
     """Seconds after which the tag's absence proves that nothing was submitted (docs/batch.md)."""
     triage_rules: str = ""
     """Folder of further triage rules (docs/triage.md)."""
+    max_jobs_per_experiment: int = 0
+    """Most jobs of an experiment in flight; 0: no limit; so for the next (docs/limits.md)."""
+    max_jobs_per_schedd: int = 0
+    """Most jobs in flight for each schedd that there is, in all."""
+    truth_limit: float = 900.0
+    """Seconds for which ledger, pool and storage may disagree before it is raised (docs/operating.md)."""
+    remove_when_failed: bool = False
+    """Whether marking a wait failed in Airflow removes its jobs from the queue (docs/operating.md)."""
 
     @property
     def rules_folder(self) -> Path | None:
@@ -74,7 +85,7 @@ def settings() -> Settings:
         text = conf.get(SECTION, field.name, fallback=None)
         if text is None:
             continue
-        values[field.name] = _seconds(field.name, text) if field.type == "float" else text
+        values[field.name] = _READ.get(str(field.type), _text)(field.name, text)
     missing = [name for name in ("ledger", "specs", "area", "work_dir") if not values.get(name)]
     if missing:
         raise ProdsysError(
@@ -88,6 +99,30 @@ def _seconds(name: str, text: str) -> float:
         return float(text)
     except ValueError as error:
         raise ProdsysError(f"airflow.cfg, section [{SECTION}]: {name} = {text!r} is not a number") from error
+
+
+def _whole(name: str, text: str) -> int:
+    if not text.strip().isdecimal():
+        raise ProdsysError(
+            f"airflow.cfg, section [{SECTION}]: {name} = {text!r} is not a whole number from 0 on"
+        )
+    return int(text)
+
+
+def _truth(name: str, text: str) -> bool:
+    states = ConfigParser.BOOLEAN_STATES
+    if text.strip().lower() not in states:
+        raise ProdsysError(
+            f"airflow.cfg, section [{SECTION}]: {name} = {text!r} is neither yes nor no: write one of them"
+        )
+    return states[text.strip().lower()]
+
+
+def _text(_name: str, text: str) -> str:
+    return text
+
+
+_READ: dict[str, Callable[[str, str], Any]] = {"float": _seconds, "int": _whole, "bool": _truth}
 
 
 def spec_path(spec_file: str | Path) -> Path:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from prodsys_operators.admission import AdmissionTrigger, may_send
 from prodsys_operators.scope import Scope, SliceOperator
+from prodsys_operators.wait import LIMIT
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -15,16 +17,27 @@ if TYPE_CHECKING:
 
 
 class SubmitOperator(SliceOperator):
-    """Records the intent, looks for the tag, submits, records what came back."""
+    """Records the intent, waits for room, looks for the tag, submits, records what came back."""
 
     ui_color = "#f7ecd0"
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the submission's tag, its clusters and its number of jobs."""
+        return self.submit(context)
+
+    def resume(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        """Go on once there is room: nothing is remembered, the ledger knows who is admitted."""
+        return self.submit(context)
+
+    def submit(self, context: Context) -> dict[str, Any]:
+        """Submit, or wait in the triggerer for room."""
         from prodsys_operators.sending import send
 
         with self.scope(context) as scope:
-            submission = send(scope, self.intend(scope), log=self.log)
+            intent = self.intend(scope)
+            if not may_send(scope, intent, log=self.log):
+                self.defer(trigger=AdmissionTrigger(tag=intent.tag), method_name="resume", timeout=LIMIT)
+            submission = send(scope, intent, log=self.log)
         self.log.info("the wait task watches it")
         clusters = [f"{cluster}@{schedd}" for schedd, cluster, _ in submission.clusters]
         return {"tag": submission.tag, "clusters": clusters, "jobs": len(submission.units)}

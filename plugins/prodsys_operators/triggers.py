@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent
 from include.bookkeeping.records import ProgressSample
 from include.crash_points import reached
 from include.errors import ProdsysError
+from prodsys_operators.ended_by_hand import on_kill
 from prodsys_operators.node_watch import NodeWatch
 from prodsys_operators.settings import settings
 
@@ -102,6 +103,10 @@ class SubmissionTrigger(BaseTrigger):
             yield TaskSuccessEvent(xcoms={"return_value": [in_numbers(count) for count in counts]})
         else:
             yield TriggerEvent({"tag": self.tag, "over": over})  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Say what becomes of the jobs when a person ends the wait; they are not removed (ended_by_hand)."""
+        await on_kill(self.tag, self.task_instance, log=self.log)
 
     async def _counts(self, watched: tuple[Watched, ...]) -> tuple[list[ClusterCounts], bool]:
         """Wait for all clusters, or until held jobs need a look; return counts, and whether each is settled.

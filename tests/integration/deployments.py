@@ -38,7 +38,7 @@ class Site:
 def make_specs(folder: Path) -> Path:
     """Collect the specs that the tests run, and one broken one, in a folder of their own."""
     shutil.copytree(CHECKOUT / "campaign_specs" / "demo", folder / "demo")
-    for name in ("faulty", "drill"):
+    for name in ("faulty", "drill", "overlap"):
         shutil.copytree(TEST_SPECS / name, folder / name)
     (folder / "broken").mkdir()
     (folder / "broken" / "typo.yaml").write_text(BROKEN, encoding="utf-8")
@@ -84,6 +84,7 @@ def run_site(
         ledger=ledger,
         metadata=metadata,
         **more,
+        ports=(0, 0, 0),  # tests of several checkouts may run at once
         extra_environment={"AIRFLOW__PRODSYS__POLL_INTERVAL": "1", **(environment or {})},
     )
     try:

@@ -4,6 +4,7 @@
 FAULTS="3:exit=20,5:sleep=600": exit=N, quiet=N (exit without a word), signal=N, traceback, memory=MB,
 sleep=SECONDS (and go on), cut=BYTES (of the file), wrong (too few entries), none (no file). ALWAYS=1: every
 time, not only the first.
+UNTIL names a file: nothing is made before it is there.
 DRILL holds `ready/RUN_SUBRUN.root`, `ready/RUN_SUBRUN.short.root`, and the marks of what has failed already.
 """
 
@@ -61,6 +62,9 @@ def main() -> None:
     kind, value = fault_of(subrun, drill / "marks")
     sys.stderr.write(f"run {run} subrun {subrun}: {kind} {value}\n")
     time.sleep(float(os.environ.get("NAP", "0")))
+    until = os.environ.get("UNTIL")
+    while until and not Path(until).exists():
+        time.sleep(0.2)
     fail(kind, value)
     if kind == "none":
         return

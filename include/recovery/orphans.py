@@ -1,0 +1,252 @@
+"""Clusters in the queue that nothing waits for: which they are, why, and their removal.
+
+What is removed is for the ledger and Airflow to say together: what one of them does not say is left alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from include.bookkeeping.records import ActionRecord
+from include.campaign.states import ActionKind
+from include.errors import AirflowUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from include.batch.pool import ClusterId, Pool, TaggedCluster
+    from include.bookkeeping.ledger import Ledger
+    from include.bookkeeping.oversight_records import SubmissionFacts
+    from include.bookkeeping.records import Submission
+
+SLICE_GROUP = "slice"
+"""The task group of one slice in every campaign's DAG."""
+RUN_OVER = frozenset({"success", "failed"})
+TASK_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+_DECIDED = frozenset({ActionKind.STOP, ActionKind.ACCEPT, ActionKind.RECOVER_AGAIN, ActionKind.RECOVER})
+
+
+class Why(StrEnum):
+    """Why nothing waits for a cluster."""
+
+    UNKNOWN_TAG = "unknown-tag"
+    """The ledger has no such submission: it is another ledger's, or nobody's."""
+    DOUBLE = "double"
+    """The tag is another cluster's, or that of several."""
+    NOT_SENT = "not-sent"
+    """The ledger says that it was refused, or only intended, and nothing is submitting it."""
+    GONE = "dag-run-gone"
+    """Its dag_run is not in Airflow any more."""
+    ENDED = "dag-run-ended"
+    """Its dag_run has ended, and no task of it runs."""
+    STOPPED = "stopped"
+    """A person stopped its stage, and no task of it runs."""
+    LEFT = "left-behind"
+    """Its dag_run goes on, but the stage's tasks in its slice have ended, not all well."""
+    UNCLEAR = "unclear"
+    """Airflow could not be asked, so nobody knows whether something waits for it."""
+
+    @property
+    def removable(self) -> bool:
+        """Whether it may be removed without being named: the ledger and Airflow both speak for it."""
+        return self in (Why.GONE, Why.ENDED, Why.STOPPED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AirflowRun:
+    """A dag_run as Airflow has it."""
+
+    state: str | None
+    """None: Airflow has the DAG and not this dag_run."""
+    tasks: Mapping[tuple[str, int], str | None] = field(default_factory=dict)
+    """(task_id, map_index) → state; None: not begun."""
+
+    def of_stage(self, stage: str, index: int) -> list[str | None]:
+        """Return the states of a stage's tasks in one slice."""
+        group = f"{SLICE_GROUP}.{stage}."
+        return [
+            state for (task, place), state in self.tasks.items() if place == index and task.startswith(group)
+        ]
+
+
+class Runs(Protocol):
+    """Knows Airflow's dag_runs."""
+
+    def dag_run(self, dag_id: str, run_id: str, *, tranche: str) -> AirflowRun:
+        """Return a dag_run; AirflowUnreachable if Airflow gives no answer or does not have the DAG."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """One cluster that nothing waits for, or of which that is not known."""
+
+    cluster: TaggedCluster
+    why: Why
+    reason: str
+    """One sentence."""
+    facts: SubmissionFacts | None
+    """What the ledger has of the tag."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """What is known of who may wait for a submission's jobs."""
+
+    run: AirflowRun | None
+    """None: Airflow could not be asked."""
+    trouble: str
+    """Why it could not be asked; empty where it was."""
+    index: int
+    """Of the slice."""
+    stopped_by: str
+    """Who stopped the stage, where that is the last that was decided on it; else empty."""
+
+
+def orphans(
+    listed: Iterable[TaggedCluster], facts: Mapping[str, SubmissionFacts], owners: Mapping[str, Owner]
+) -> tuple[Orphan, ...]:
+    """Return which of the listed clusters are orphans; `facts` and `owners` are by tag."""
+    living = sorted((each for each in listed if each.live), key=lambda each: each.id)
+    twins: dict[str, int] = {}
+    for each in living:
+        twins[each.tag] = twins.get(each.tag, 0) + 1
+    found = []
+    for each in living:
+        fact = facts.get(each.tag)
+        said = _why(each, fact, owners.get(each.tag), twins=twins[each.tag])
+        if said is not None:
+            found.append(Orphan(cluster=each, why=said[0], reason=said[1], facts=fact))
+    return tuple(found)
+
+
+def _why(
+    cluster: TaggedCluster, fact: SubmissionFacts | None, owner: Owner | None, *, twins: int
+) -> tuple[Why, str] | None:
+    if fact is None or owner is None:
+        return Why.UNKNOWN_TAG, "the ledger has no submission of this tag; another ledger may have it"
+    if fact.clusters and not any(cluster.is_cluster(schedd, n) for schedd, n, _ in fact.clusters):
+        names = ", ".join(f"{number}@{schedd}" for schedd, number, _ in fact.clusters)
+        return Why.DOUBLE, f"the ledger has {names} for this tag"
+    if not fact.clusters and twins > 1:
+        return Why.DOUBLE, f"{twins} clusters have this tag, and the ledger has none of them"
+    if owner.run is None:
+        return Why.UNCLEAR, f"Airflow could not be asked about its dag_run: {owner.trouble}"
+    return _by_dag_run(fact, owner, owner.run)
+
+
+def _by_dag_run(fact: SubmissionFacts, owner: Owner, run: AirflowRun) -> tuple[Why, str] | None:
+    """Judge a cluster whose dag_run Airflow told about."""
+    state = "" if fact.clusters else f"; the ledger says that the submission is {fact.state}"
+    if run.state is None:
+        return Why.GONE, f"its dag_run is not in Airflow any more{state}"
+    if run.state in RUN_OVER:
+        runs_on = any(each is not None and each not in TASK_OVER for each in run.tasks.values())
+        return None if runs_on else (Why.ENDED, f"its dag_run has ended ({run.state}){state}")
+    stage = run.of_stage(fact.stage, owner.index)
+    if not stage or any(each not in TASK_OVER for each in stage):
+        return None
+    return _by_stage(fact, owner, stage)
+
+
+def _by_stage(fact: SubmissionFacts, owner: Owner, stage: list[str | None]) -> tuple[Why, str] | None:
+    """Judge a cluster whose dag_run goes on, while the tasks of its stage are over."""
+    if owner.stopped_by:
+        return Why.STOPPED, f"{owner.stopped_by} stopped {fact.stage} of run {fact.run}"
+    if not fact.clusters:
+        return Why.NOT_SENT, f"the ledger says that it is {fact.state}, and nothing is submitting it"
+    if all(each == "success" for each in stage):
+        return None  # held jobs that the stage has enough without, say
+    return Why.LEFT, f"the tasks of {fact.stage} for run {fact.run} have ended, the dag_run goes on"
+
+
+def find_orphans(ledger: Ledger, listed: Collection[TaggedCluster], runs: Runs) -> tuple[Orphan, ...]:
+    """Ask ledger and Airflow about clusters that a queue has, and return those that nothing waits for."""
+    tags = {each.tag for each in listed}
+    facts = {each.tag: each for each in ledger.oversight(since=float("inf"), tags=tags) if each.tag in tags}
+    asked: dict[tuple[str, str], tuple[AirflowRun | None, str]] = {}
+    owners = {}
+    for tag, fact in facts.items():
+        key = (fact.dag_id, fact.tranche)
+        if key not in asked:
+            asked[key] = _ask(ledger, runs, *key)
+        owners[tag] = _owner(ledger, fact, *asked[key])
+    return orphans(listed, facts, owners)
+
+
+def _ask(ledger: Ledger, runs: Runs, dag_id: str, tranche: str) -> tuple[AirflowRun | None, str]:
+    run_id = ledger.dag_run_id(dag_id, tranche) or tranche
+    try:
+        return runs.dag_run(dag_id, run_id, tranche=tranche), ""
+    except AirflowUnreachable as error:
+        return None, str(error)
+
+
+def _owner(ledger: Ledger, fact: SubmissionFacts, run: AirflowRun | None, trouble: str) -> Owner:
+    slices = ledger.slices_of(fact.dag_id, fact.tranche)
+    decided = [
+        act
+        for act in ledger.actions(fact.dag_id, fact.tranche, run=fact.run, stage=fact.stage)
+        if act.kind in _DECIDED
+    ]
+    last = decided[-1] if decided else None
+    return Owner(
+        run=run,
+        trouble=trouble,
+        index=next((each.index for each in slices if each.run == fact.run), -1),
+        stopped_by=last.who if last is not None and last.kind is ActionKind.STOP else "",
+    )
+
+
+def remove_cluster(
+    ledger: Ledger,
+    pool: Pool,
+    cluster: ClusterId,
+    submission: Submission | SubmissionFacts | None,
+    *,
+    tag: str,
+    why: str,
+    who: str,
+    now: float,
+) -> str:
+    """Remove one whole cluster from its queue, recorded before it is done; return what was done.
+
+    `submission` is None for a tag that the ledger does not have. PoolError where the schedd denies it.
+    """
+    dag_id, tranche, run, stage = (
+        ("", "", None, "")
+        if submission is None
+        else (submission.dag_id, submission.tranche, submission.run, submission.stage)
+    )
+    ledger.record_action(
+        ActionRecord(
+            at=now,
+            who=who,
+            kind=ActionKind.REMOVE,
+            dag_id=dag_id,
+            tranche=tranche,
+            run=run,
+            stage=stage,
+            tag=tag,
+            detail=f"cluster {cluster} is removed from the queue: {why}",
+            jobs=(str(cluster),),
+        )
+    )
+    pool.remove(cluster.schedd, (cluster.cluster,), reason=f"prodsys, asked for by {who}: {why}")
+    return f"{tag}: cluster {cluster} was removed from the queue: {why}"
+
+
+def given_up(actions: Iterable[ActionRecord]) -> frozenset[str]:
+    """Return the tags of which a whole cluster was removed; of single jobs the actions name the process."""
+    return frozenset(
+        act.tag
+        for act in actions
+        if act.kind is ActionKind.REMOVE and any("." not in job.partition("@")[0] for job in act.jobs)
+    )
+
+
+def moment(at: float) -> str:
+    """Return a time for people, to the minute."""
+    return datetime.fromtimestamp(at, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
