@@ -17,8 +17,8 @@ die() {
 lint() { "$BIN/ruff" check . && "$BIN/ruff" format --check .; }
 types() { "$BIN/mypy"; }
 contracts() { "$BIN/lint-imports"; }
-unit() { "$BIN/python" -m pytest tests/unit; }
-integration() { "$BIN/python" -m pytest tests/integration; }
+unit() { "$BIN/python" -m pytest -n 2 tests/unit; }
+integration() { "$BIN/python" -m pytest -n 2 --dist loadgroup tests/integration; }
 
 [ $# -gt 0 ] || set -- lint types contracts unit integration
 started=$SECONDS
