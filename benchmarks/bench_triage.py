@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from include.bookkeeping.records import DiagnosisRecord, StageDiagnosis
+from include.bookkeeping.records import DiagnosisRecord, NodeFact, StageDiagnosis
 from include.campaign.states import Remedy
 from include.triage.classify import Triage
 from include.triage.conditions import Example
@@ -24,7 +24,8 @@ from include.triage.rulebook import load_rules
 from include.triage.story import markdown, story
 from include.triage.unusual import Background
 
-NODES, SITES, LOG_KB = 5000, 40, 200
+NODES, SITES, REPOSITORIES, LOG_KB = 5000, 40, 5, 200
+FACTS = ("scratch_free_mb", "memory_mb", "load")
 RULES = ("crash", "held-memory", "file-not-found", "xrootd-expired", "cvmfs-disconnected", "held-time", "")
 
 
@@ -49,8 +50,17 @@ def diagnosis(number: int, rng: random.Random) -> StageDiagnosis:
 
 
 def background(rng: random.Random) -> Background:
-    """Return what is known of a million jobs."""
+    """Return what is known of a million jobs and their nodes."""
+    facts = [
+        NodeFact(
+            host=f"wn{n}.example.org", site=f"SITE{n % SITES}", seen_at=1e9,
+            facts=tuple((name, str(rng.randrange(100_000))) for name in FACTS),
+            cvmfs=tuple((f"repo{r}.example.org", 1000 + rng.randrange(50)) for r in range(REPOSITORIES)),
+        )
+        for n in range(NODES)
+    ]  # fmt: skip
     return Background(
+        facts=facts,
         nodes={f"wn{n}.example.org": 200 for n in range(NODES)},
         sites={f"SITE{n}": 1_000_000 // SITES for n in range(SITES)},
         good_at=[1e9 + rng.uniform(0, 86_400) for _ in range(900_000)],

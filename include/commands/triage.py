@@ -16,7 +16,7 @@ from include.campaign.wording import did_you_mean
 from include.checks.verdict import Verdict
 from include.errors import ProdsysError
 from include.triage.failure import Failure
-from include.triage.groups import Group, candidates_for_rules, cross, group
+from include.triage.groups import Group, candidates_for_rules, cross, group, harm
 from include.triage.story import clean_line, story
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _ledger(
 
             _replayed(replay(rules, opened, diagnoses), as_json=as_json)
         else:
-            _groups(diagnoses, as_json=as_json)
+            _groups(opened, diagnoses, as_json=as_json)
 
 
 def _nothing(ledger: Ledger, dag_id: str | None, *, as_json: bool) -> None:
@@ -190,8 +190,23 @@ def _nothing(ledger: Ledger, dag_id: str | None, *, as_json: bool) -> None:
         typer.echo("triage: the ledger has no failure of this kind")
 
 
-def _groups(diagnoses: Sequence[StageDiagnosis], *, as_json: bool) -> None:
-    groups = group(diagnoses)
+def _grouped(ledger: Ledger, diagnoses: Sequence[StageDiagnosis]) -> list[Group]:
+    """Return the groups, each stage compared with all of its own jobs."""
+    from include.recovery.background import background_of
+
+    by_stage: dict[str, list[StageDiagnosis]] = {}
+    for item in diagnoses:
+        by_stage.setdefault(item.stage, []).append(item)
+    groups: list[Group] = []
+    for stage, some in by_stage.items():
+        places = dict.fromkeys((item.dag_id, item.tranche) for item in some)
+        sent = [each for place in places for each in ledger.submissions(*place, stage=stage)]
+        groups += group(some, background=background_of(ledger, sent))
+    return sorted(groups, key=harm)
+
+
+def _groups(ledger: Ledger, diagnoses: Sequence[StageDiagnosis], *, as_json: bool) -> None:
+    groups = _grouped(ledger, diagnoses)
     candidates = candidates_for_rules(diagnoses)
     if as_json:
         cells = [

@@ -67,7 +67,7 @@ def exclude_while_running(
         if count.suspects:
             nodes = 1 + max(each.peer_nodes for each in count.suspects)
             nodes_seen = max(nodes_seen, nodes)
-            for suspect in suspected_live(count.suspects, nodes_seen=nodes, recent=None):
+            for suspect in suspected_live(count.suspects, nodes_seen=nodes):
                 found.setdefault(suspect.host, suspect)
     return _exclude(ledger, list(found.values()), nodes_seen=nodes_seen, now=now) if found else ()
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from include.bookkeeping.records import StageDiagnosis
+from include.recovery.background import background, background_of
 from include.recovery.duplicates import CATEGORY as DUPLICATE
 from include.triage.classify import to_record
 from include.triage.groups import group
 from include.triage.story import escaped, markdown, story
-from include.triage.unusual import Background
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from include.bookkeeping.ledger import Ledger
-    from include.bookkeeping.records import DiagnosisRecord, Slice, Submission
+    from include.bookkeeping.records import DiagnosisRecord, NodeFact, Slice, Submission
     from include.campaign.states import JobStatus
     from include.recovery.decision import Decision
     from include.recovery.review import Reviewed
@@ -31,12 +31,16 @@ OPTIONS_TEXT = """\
 """
 
 
-def story_of(standing: Standing, reviewed: Sequence[Reviewed]) -> list[str]:
-    """Return the lines for a check's log: the numbers, the causes of what is still missing, what is odd."""
+def story_of(standing: Standing, reviewed: Sequence[Reviewed], facts: Sequence[NodeFact] = ()) -> list[str]:
+    """Return the lines for a check's log: the numbers, the causes of what is still missing, what is odd.
+
+    `facts` are those of all nodes: what failing ones have in common is said.
+    """
     lines = [headline(standing)]
     lines += [_submission(each) for each in reviewed]
     still_open = standing.missing | standing.held
-    lines += story(group(_open(reviewed, still_open), background=_background(reviewed)))
+    known = background(((each.submission, each.judgement.jobs) for each in reviewed), facts)
+    lines += story(group(_open(reviewed, still_open), background=known))
     lines += list(_notes(reviewed))
     return lines
 
@@ -59,7 +63,9 @@ def question(ledger: Ledger, item: Slice, stage: str, decision: Decision) -> tup
     found = ledger.diagnoses(
         dag_id=item.dag_id, tranche=item.tranche, run=item.run, stage=stage, open_only=True
     )
-    causes = markdown(group([each for each in found if each.diagnosis.category != DUPLICATE]))
+    sent = ledger.submissions(item.dag_id, item.tranche, run=item.run, stage=stage)
+    failed = [each for each in found if each.diagnosis.category != DUPLICATE]
+    causes = markdown(group(failed, background=background_of(ledger, sent)))
     subject = f"{stage}, run {item.run}: what next?"
     return subject, f"**{stage}, run {item.run}**: {escaped(decision.why)}.\n\n{causes}\n\n{OPTIONS_TEXT}"
 
@@ -101,32 +107,6 @@ def stage_diagnosis(submission: Submission, record: DiagnosisRecord) -> StageDia
         tag=submission.tag,
         diagnosis=record,
     )
-
-
-def _background(reviewed: Iterable[Reviewed]) -> Background:
-    """Return what is known of all jobs of the stage, good ones too."""
-    nodes: dict[str, int] = {}
-    sites: dict[str, int] = {}
-    good: list[float] = []
-    subruns: dict[tuple[str, int], tuple[int, int]] = {}
-    inputs: dict[tuple[str, int, int], Sequence[str]] = {}
-    for each in reviewed:
-        for unit in each.submission.units:
-            paths = [path for _, named in unit.inputs for path in named]
-            inputs[each.submission.stage, each.submission.run, unit.first_subrun] = paths
-        for job in each.judgement.jobs:
-            if job.host:
-                name = job.host.rpartition("@")[2]
-                nodes[name] = nodes.get(name, 0) + 1
-            if job.site:
-                sites[job.site] = sites.get(job.site, 0) + 1
-            if job.exit_code == 0 and job.ended_at is not None:
-                good.append(job.ended_at)
-        key = (each.submission.stage, each.submission.run)
-        units = each.submission.units
-        first, last = subruns.get(key, (units[0].first_subrun, units[-1].last_subrun))
-        subruns[key] = (min(first, units[0].first_subrun), max(last, units[-1].last_subrun))
-    return Background(nodes=nodes, sites=sites, good_at=good, subruns=subruns, inputs=inputs)
 
 
 def _notes(reviewed: Iterable[Reviewed]) -> Iterable[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -275,7 +275,6 @@ def suspected_live(
     counts: Sequence[NodeCounts],
     *,
     nodes_seen: int,
-    recent: Mapping[str, tuple[int, int]] | None = None,
     false_alarm: float = 0.02,
 ) -> list[Suspect]:
     """Return the nodes of a running cluster that fail jobs which run on elsewhere, the worst first.
@@ -283,20 +282,17 @@ def suspected_live(
     Where another node's job ran longer than the slowest failure here, it got past what kills jobs here.
     Whether so many of those failures fall on one node by chance is Fisher's exact test, corrected for
     `nodes_seen`. While others fail as fast too, or nobody else has run longer, nobody is suspected.
-    `recent`, machine → (good, bad) of the last day, makes a node that was bad then easier to suspect, and the
-    others harder.
     """
     nodes = max(nodes_seen, *(each.peer_nodes + 1 for each in counts), 1) if counts else 1
-    weights = _weights([each.machine for each in counts], recent or {})
     found = []
-    for each, weight in zip(counts, weights, strict=True):
+    for each in counts:
         failed_fast, peers = each.peers_failed_fast, each.peers_failed_fast + each.peers_outlasted
         if each.bad < LEAST_BAD or not each.peers_outlasted or failed_fast > PEERS_MAY_FAIL * peers:
             continue
         jobs = each.bad + each.good
         expected = jobs * (failed_fast + 1) / (peers + 1)
         p = fisher_tail(bad=each.bad, jobs=jobs, others_bad=failed_fast, others=peers)
-        q = min(1.0, p * nodes / weight)
+        q = min(1.0, p * nodes)
         if q <= false_alarm and each.bad >= LEAST_RATIO * expected:
             found.append(_live_suspect(each, nodes=nodes, expected=expected, p=p, q=q))
     return sorted(found, key=lambda suspect: (suspect.q_value, suspect.host))
@@ -339,25 +335,6 @@ def fisher_tail(*, bad: int, jobs: int, others_bad: int, others: int) -> float:
         if failures - here <= others
     )
     return min(1.0, math.fsum(chances))
-
-
-def _weights(machines: Sequence[str], recent: Mapping[str, tuple[int, int]]) -> list[float]:
-    """Return each node's share of the false alarms, 1 where nothing is known of it; at most 1 on average.
-
-    A correction for many nodes may favour some, if the choice does not come from the data that is tested.
-    """
-    good, bad = (sum(counts[n] for counts in recent.values()) for n in (0, 1))
-    usual = (bad + 1) / (good + bad + 2)
-
-    def raw(machine: str) -> float:
-        mine = recent.get(machine, (0, 0))
-        if sum(mine) < LEAST_BAD:
-            return 1.0
-        return min(4.0, max(0.5, (mine[1] + usual) / (sum(mine) + 1) / usual))
-
-    everyone = [raw(machine) for machine in {*machines, *recent}]
-    average = max(1.0, math.fsum(everyone) / len(everyone)) if everyone else 1.0
-    return [raw(machine) / average for machine in machines]
 
 
 def _share(part: int, whole: int) -> str:

@@ -58,16 +58,18 @@ def group(diagnoses: Sequence[StageDiagnosis], *, background: Background | None 
     for item in diagnoses:
         members.setdefault(_key(item), []).append(item)
     ground = Ground(background or Background(), diagnoses)
-    groups = sorted(
-        (_group(some) for some in members.values()),
-        key=lambda one: (-one.subruns, -one.jobs, one.stage, one.category, one.rule),
-    )
+    groups = sorted((_group(some) for some in members.values()), key=harm)
     return [
         replace(one, unusual=tuple(sentences(members[_key(one.example)], ground)))
         if place < LOOKED_INTO
         else one
         for place, one in enumerate(groups)
     ]
+
+
+def harm(one: Group) -> tuple[int, int, str, str, str]:
+    """Sort key: the most harmful first."""
+    return (-one.subruns, -one.jobs, one.stage, one.category, one.rule)
 
 
 def _key(item: StageDiagnosis) -> tuple[str, ...]:

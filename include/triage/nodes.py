@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from include.campaign.identifiers import is_node
 from include.triage.blackholes import fisher_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from include.bookkeeping.records import NodeFact
     from include.triage.blackholes import Suspect
@@ -28,6 +29,8 @@ COVERS = 0.9
 """What failing nodes have in common must hold for this share of the failures…"""
 ELSEWHERE = 0.1
 """…and for no more than this share of the other nodes."""
+UNREAD = "unread"
+"""Stands for a CVMFS repository that could not be read."""
 CHANCE = 0.01
 """A fact other than a CVMFS revision must be as improbable as this among so many nodes."""
 
@@ -98,106 +101,172 @@ def _moment(at: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trait:
-    """Something that nodes may have in common."""
+    """Something that failing nodes have in common; all counts are of nodes for which it is known."""
 
     text: str
-    has: Mapping[str, bool]
-    """Host → whether it has it; without hosts of which that is not known."""
+    having: frozenset[str]
+    """Failing nodes that have it."""
+    here: int
+    """Failing nodes."""
+    others_having: int
+    others: int
     needs_proof: bool
     """Whether chance must be ruled out: nodes differ in many ways."""
 
 
-def correlate(failing: Sequence[str], facts: Sequence[NodeFact]) -> list[str]:
-    """Return what the nodes of failures have in common that other nodes have not, one sentence each.
+class NodeComparison:
+    """The facts of all nodes, ready to be compared for any number of groups of failures."""
 
-    `failing` names the node of each failure, one entry a failure; `facts` are the latest of every node.
-    """
-    failures = Counter(failing)
-    known = {fact.host: fact for fact in facts}
-    found = []
-    for trait in _traits(known, failures):
-        here = {host: has for host, has in trait.has.items() if host in failures}
-        others = {host: has for host, has in trait.has.items() if host not in failures}
-        seen, covered = (sum(failures[host] for host in hosts) for hosts in (here, _having(here)))
-        if (
-            not seen
-            or not others
-            or covered < COVERS * seen
-            or len(_having(others)) > ELSEWHERE * len(others)
-        ):
-            continue
-        if trait.needs_proof and _chance(here, others) > CHANCE / max(1, len(_names(facts))):
-            continue
-        found.append((-covered / seen, len(_having(others)), _sentence(trait, here, others, failures)))
-    return [sentence for *_, sentence in sorted(found)]
+    def __init__(self, facts: Sequence[NodeFact]) -> None:
+        self._names = sorted({name for fact in facts for name, _ in fact.facts} | {"site"})
+        seen: dict[str, dict[str, int | None]] = {}
+        for fact in facts:
+            for repository, revision in fact.cvmfs:
+                seen.setdefault(repository, {})[fact.host] = revision
+        self._unread = {
+            name: _Texts({host: UNREAD if each is None else "" for host, each in some.items()})
+            for name, some in sorted(seen.items())
+        }
+        self._revisions = {
+            name: _Numbers({host: float(each) for host, each in some.items() if each is not None})
+            for name, some in seen.items()
+        }
+        values = {name: dict[str, str]() for name in self._names}
+        for fact in facts:
+            for name, value in (*fact.facts, ("site", fact.site)):
+                if value is not None:
+                    values[name][fact.host] = value
+        numbers = {name: _as_numbers(some) for name, some in values.items()}
+        self._numbers = {name: _Numbers(some) for name, some in numbers.items() if some}
+        self._texts = {name: _Texts(some) for name, some in values.items() if not numbers[name]}
+
+    def common(self, failing: Sequence[str]) -> list[str]:
+        """Return what the nodes of failures have in common that other nodes have not, one sentence each.
+
+        `failing` names the node of each failure, one entry a failure.
+        """
+        failures = Counter(failing)
+        found = []
+        for trait, known in self._traits(failures):
+            seen, covered = (sum(failures[host] for host in hosts) for hosts in (known, trait.having))
+            if not seen or not trait.others or covered < COVERS * seen:
+                continue
+            if trait.others_having > ELSEWHERE * trait.others:
+                continue
+            if trait.needs_proof and _chance(trait) > CHANCE / len(self._names):
+                continue
+            sentence = _sentence(trait, covered=covered, seen=seen, total=failures.total())
+            found.append((-covered / seen, trait.others_having, sentence))
+        return [sentence for *_, sentence in sorted(found)]
+
+    def _traits(self, failures: Mapping[str, int]) -> Iterator[tuple[_Trait, list[str]]]:
+        """Yield what failing nodes may have in common, and the failing nodes of which that is known."""
+        for repository, unread in self._unread.items():
+            words = {UNREAD: f"where {repository} could not be read"}
+            yield from unread.commonest(failures, text=words.get, needs_proof=False)
+            text = f"with {repository} at revision <"
+            yield from self._revisions[repository].below(failures, text=text, needs_proof=False)
+        for name, numbers in self._numbers.items():
+            yield from numbers.below(failures, text=f"with {name} <", needs_proof=True)
+        for name, texts in self._texts.items():
+            yield from texts.commonest(failures, text=f"with {name} {{}}".format, needs_proof=True)
 
 
-def _having(hosts: Mapping[str, bool]) -> list[str]:
-    return [host for host, has in hosts.items() if has]
+def _as_numbers(values: Mapping[str, str]) -> dict[str, float]:
+    """Return the values as numbers; empty where one is none."""
+    try:
+        return {host: float(value) for host, value in values.items()}
+    except ValueError:
+        return {}
 
 
-def _chance(here: Mapping[str, bool], others: Mapping[str, bool]) -> float:
+class _Texts:
+    """One fact of all nodes, as text."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self._everywhere = Counter(values.values())
+
+    def commonest(
+        self, failures: Mapping[str, int], *, text: Callable[[str], str | None], needs_proof: bool
+    ) -> Iterator[tuple[_Trait, list[str]]]:
+        """Yield that failing nodes have the value that most failures have, if there is a `text` for it."""
+        known = [host for host in failures if host in self._values]
+        if not known or len(known) == len(self._values):
+            return
+        weights: Counter[str] = Counter()
+        for host in known:
+            weights[self._values[host]] += failures[host]
+        ((value, _),) = weights.most_common(1)
+        if said := text(value):
+            having = frozenset(host for host in known if self._values[host] == value)
+            yield (
+                _Trait(
+                    text=said,
+                    having=having,
+                    here=len(known),
+                    others_having=self._everywhere[value] - len(having),
+                    others=len(self._values) - len(known),
+                    needs_proof=needs_proof,
+                ),
+                known,
+            )
+
+
+class _Numbers:
+    """One fact of all nodes, as numbers."""
+
+    def __init__(self, values: Mapping[str, float]) -> None:
+        self._values = values
+        self._hosts = sorted(values, key=values.__getitem__)
+        self._ordered = [values[host] for host in self._hosts]
+
+    def below(
+        self, failures: Mapping[str, int], *, text: str, needs_proof: bool
+    ) -> Iterator[tuple[_Trait, list[str]]]:
+        """Yield "less than N" for the lowest N of another node that nearly all failing nodes are below."""
+        known = sorted((host for host in failures if host in self._values), key=self._values.__getitem__)
+        if not known or len(known) == len(self._values):
+            return
+        above = bisect_right(self._ordered, self._highest(failures, known))
+        first = next((host for host in self._hosts[above:] if host not in failures), None)
+        if first is None:
+            return
+        limit = self._values[first]
+        having = frozenset(host for host in known if self._values[host] < limit)
+        yield (
+            _Trait(
+                text=f"{text} {f'{limit:g}' if limit % 1 else f'{limit:.0f}'}",
+                having=having,
+                here=len(known),
+                others_having=bisect_left(self._ordered, limit) - len(having),
+                others=len(self._values) - len(known),
+                needs_proof=needs_proof,
+            ),
+            known,
+        )
+
+    def _highest(self, failures: Mapping[str, int], known: Sequence[str]) -> float:
+        """Return the lowest value that is not below the values of enough of the failures."""
+        needed = COVERS * sum(failures[host] for host in known)
+        for host in known:
+            needed -= failures[host]
+            if needed <= 0:
+                return self._values[host]
+        return self._values[known[-1]]
+
+
+def _chance(trait: _Trait) -> float:
     return fisher_tail(
-        bad=len(_having(here)), jobs=len(here), others_bad=len(_having(others)), others=len(others)
+        bad=len(trait.having), jobs=trait.here, others_bad=trait.others_having, others=trait.others
     )
 
 
-def _sentence(
-    trait: _Trait, here: Mapping[str, bool], others: Mapping[str, bool], failures: Mapping[str, int]
-) -> str:
-    total, known = sum(failures.values()), sum(failures[host] for host in here)
-    covered = sum(failures[host] for host in _having(here))
-    among = f"{known} failures" if known == total else f"{known} failures whose nodes are known (of {total})"
-    part = f"all {among}" if covered == known else f"{covered} of {among}"
-    nodes = len(_having(here))
+def _sentence(trait: _Trait, *, covered: int, seen: int, total: int) -> str:
+    among = f"{seen} failures" if seen == total else f"{seen} failures whose nodes are known (of {total})"
+    part = f"all {among}" if covered == seen else f"{covered} of {among}"
+    nodes = len(trait.having)
     return (
         f"{part} were on nodes {trait.text} ({nodes} node{'' if nodes == 1 else 's'}), "
-        f"as are {len(_having(others))} of {len(others)} other nodes"
+        f"as are {trait.others_having} of {trait.others} other nodes"
     )
-
-
-def _traits(known: Mapping[str, NodeFact], failures: Mapping[str, int]) -> Iterator[_Trait]:
-    facts = list(known.values())
-    for repository in sorted({name for fact in facts for name, _ in fact.cvmfs}):
-        revisions = {
-            fact.host: dict(fact.cvmfs)[repository] for fact in facts if repository in dict(fact.cvmfs)
-        }
-        unread = {host: revision is None for host, revision in revisions.items()}
-        yield _Trait(text=f"where {repository} could not be read", has=unread, needs_proof=False)
-        numbers = {host: float(revision) for host, revision in revisions.items() if revision is not None}
-        yield from _below(numbers, failures, f"with {repository} at revision <", needs_proof=False)
-    for name in _names(facts):
-        values = {fact.host: value for fact in facts if (value := _value(fact, name)) is not None}
-        yield from _about(name, values, failures)
-
-
-def _about(name: str, values: Mapping[str, str], failures: Mapping[str, int]) -> Iterator[_Trait]:
-    try:
-        numbers = {host: float(value) for host, value in values.items()}
-    except ValueError:
-        for text in sorted({value for host, value in values.items() if host in failures}):
-            has = {host: value == text for host, value in values.items()}
-            yield _Trait(text=f"with {name} {text}", has=has, needs_proof=True)
-        return
-    yield from _below(numbers, failures, f"with {name} <", needs_proof=True)
-
-
-def _below(
-    numbers: Mapping[str, float], failures: Mapping[str, int], text: str, *, needs_proof: bool
-) -> Iterator[_Trait]:
-    """Yield "less than N" for the lowest N of another node that nearly all failing nodes are below."""
-    total = sum(failures[host] for host in numbers if host in failures)
-    for limit in sorted({number for host, number in numbers.items() if host not in failures}):
-        below = {host: number < limit for host, number in numbers.items()}
-        if sum(failures.get(host, 0) for host in _having(below)) >= COVERS * total > 0:
-            shown = f"{limit:g}" if limit % 1 else f"{limit:.0f}"
-            yield _Trait(text=f"{text} {shown}", has=below, needs_proof=needs_proof)
-            return
-
-
-def _names(facts: Sequence[NodeFact]) -> list[str]:
-    return sorted({name for fact in facts for name, _ in fact.facts} | {"site"})
-
-
-def _value(fact: NodeFact, name: str) -> str | None:
-    return fact.site if name == "site" else dict(fact.facts).get(name)

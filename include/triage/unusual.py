@@ -14,10 +14,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+from include.triage.nodes import NodeComparison
 
-    from include.bookkeeping.records import NodeTally, StageDiagnosis
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from include.bookkeeping.records import NodeFact, StageDiagnosis
 
 ALARM = 1e-3
 """Chance of a false statement, over all places of a kind together."""
@@ -45,17 +47,8 @@ class Background:
     """(stage, run) → first and last subrun that it has."""
     inputs: Mapping[tuple[str, int, int], Sequence[str]] = field(default_factory=dict)
     """(stage, run, first subrun) → the job's inputs, for all jobs."""
-
-    @classmethod
-    def of_tallies(cls, tallies: Iterable[NodeTally]) -> Background:
-        """Return the background that the ledger's tallies by node give."""
-        nodes: Counter[str] = Counter()
-        sites: Counter[str] = Counter()
-        for tally in tallies:
-            nodes[tally.host] += tally.good + tally.bad
-            if tally.site:
-                sites[tally.site] += tally.good + tally.bad
-        return cls(nodes=nodes, sites=sites)
+    facts: Sequence[NodeFact] = ()
+    """What is known of each node that jobs ran on."""
 
 
 class Ground:
@@ -67,6 +60,7 @@ class Ground:
         self.sites = known.sites or Counter(item.diagnosis.site for item in everything if item.diagnosis.site)
         self.jobs_by_node = "jobs" if known.nodes else "failed jobs"
         self.jobs_by_site = "jobs" if known.sites else "failed jobs"
+        self.comparison = NodeComparison(known.facts)
         self.readers: dict[str, Counter[str]] = {}
         """Stage → input → jobs that read it."""
         self.jobs_with_inputs: Counter[str] = Counter()
@@ -97,6 +91,7 @@ def sentences(some: Sequence[StageDiagnosis], ground: Ground) -> Iterator[str]:
     yield from _since(some, ground)
     yield from _subruns(some, ground.known)
     yield from _inputs(some, ground)
+    yield from ground.comparison.common([node for node in nodes if node])
 
 
 def tail(k: int, *, drawn: int, marked: int, total: int) -> float:

@@ -55,7 +55,7 @@ def review(scope: Scope, stage_name: str, *, log: Any) -> Standing:
     with open_tools(scope.settings, scope.ledger) as tools:
         reviewed = review_stage(tools, scope.plan, stage, scope.slice)
         standing = standing_of(scope.ledger, scope.plan, stage, scope.slice)
-        lines = story_of(standing, reviewed)
+        lines = story_of(standing, reviewed, scope.ledger.node_facts())
         if any(each.diagnoses for each in reviewed):
             lines += exclude_by_record(scope.ledger, now=tools.clock())
         for line in lines:

@@ -15,6 +15,7 @@ import pytest
 from embedded.pool_config import Node
 from include.batch.package import worker_program
 from include.campaign.states import ActionKind, OutputState
+from include.joblogs.job_history import histories
 from tests.integration.deployments import Site, condor, make_drill_files, run_site
 from tests.integration.test_campaign import failed_tasks, wait_until
 
@@ -27,6 +28,8 @@ LIMIT_S = 480.0
 REPOSITORY = "drill.example.org"
 SOUND = ("wn1.pool", "wn2.pool")
 STALE, HOLE = "wn3.pool", "wn4.pool"
+TOLD_WITHIN_S = 20.0
+"""Waiting jobs know of an exclusion within this time, on a busy machine too."""
 QUIET = (0, 9, 13)
 """Subruns of `faults` that do nothing wrong by themselves."""
 
@@ -61,15 +64,39 @@ def first_submission(site: Site, dag_id: str, run_id: str) -> Submission:
     return submissions(site, dag_id, run_id)[0]
 
 
+def starts_on(site: Site, submission: Submission, node: str) -> list[float]:
+    """Return when jobs were started on a node, by their event log, in epoch seconds."""
+    schedd, cluster, _ = submission.clusters[0]
+    named = condor(site, "condor_history", "-name", schedd, str(cluster), "-limit", "1", "-af", "UserLog")
+    starts = [
+        (host, time)
+        for job in histories(named.strip()).values()
+        for host, time in zip(job.hosts, (job.started, *(again.time for again in job.restarts)), strict=True)
+    ]
+    return [time for host, time in starts if host.endswith(f"@{node}") and time is not None]
+
+
 def test_a_node_that_eats_jobs_is_excluded_while_the_others_run(site: Site) -> None:
     site.api.wait_for_dag("drill.hole", limit_s=120)
     run_id = site.api.trigger("drill.hole")
+
+    def excluded() -> bool:
+        return HOLE in {each.name for each in site.ledger.exclusions(0.0, all=True)}
+
+    wait_until(excluded, f"the exclusion of {HOLE}", LIMIT_S)
+    (site.deployment.state / "area" / "drill" / "hole-found").touch()
     assert site.api.follow("drill.hole", run_id, limit_s=LIMIT_S) == "success"
     jobs = [job for row in submissions(site, "drill.hole", run_id) for job in site.ledger.jobs(row.tag)]
     assert not [job.process for job in jobs if (job.host or "").endswith(f"@{HOLE}")], "lost to the node"
-    # It had some, each of which went back into the queue at once, before it was excluded.
-    assert 1 <= sum(job.starts - 1 for job in jobs) <= 15
-    assert HOLE in {each.name for each in site.ledger.exclusions(0.0, all=True)}
+    (exclusion,) = site.ledger.exclusions(0.0, all=True)
+    eaten = starts_on(site, submissions(site, "drill.hole", run_id)[0], HOLE)
+    # Not one job ended there: each that it ate went back into the queue at once, and none came after.
+    assert len(eaten) >= 3
+    assert max(eaten) < exclusion.since + TOLD_WITHIN_S
+    log = site.api.log("drill.hole", run_id, "slice.gen.wait", map_index=0)
+    assert f"node {HOLE} is excluded until" in log
+    (act,) = [act for act in site.ledger.actions() if act.kind is ActionKind.EXCLUDE]
+    assert act.detail.startswith(f"node {HOLE}: ")
 
 
 def test_bad_code_stops_at_once_with_one_cause_and_blames_no_node(site: Site) -> None:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from include.bookkeeping.ledger import Ledger
-from include.bookkeeping.records import DiagnosisRecord
+from include.bookkeeping.records import DiagnosisRecord, NodeFact
 from include.campaign.states import JobStatus, Outcome, Remedy
 from include.cli import app
 from tests import ledger_records as records
@@ -87,6 +87,30 @@ def test_groups_as_json(url: str) -> None:
     assert found["candidates"] == [{"signature": "strange thing <n>", "jobs": 2}]
     assert found["cells"][0]["jobs"] == 2
     assert json.loads(prodsys("--json", "--run", "7", ledger=url).stdout)["groups"] == []
+
+
+def test_failures_are_compared_with_the_jobs_that_went_well(tmp_path: Path) -> None:
+    """Forty jobs on ten nodes, of which the one with an old CVMFS fails all of its six."""
+    place = f"sqlite:///{tmp_path}/ledger.db"
+    with Ledger(place) as ledger:
+        ledger.upgrade()
+        ledger.reserve(
+            records.campaign_plan(subruns=40), tranche=records.TRANCHE, dag_run_id="r", slices=1, now=1.0
+        )
+        tag = records.intend(ledger, "gen", ranges=[(n, n) for n in range(40)])
+        ledger.record_submitted(tag, clusters=(("ap1", 7, 40),), message="", now=records.NOW)
+        node = {n: "old" if n < 6 else f"wn{n % 9}" for n in range(40)}
+        ledger.record_jobs(
+            tag, [records.job(n, host=f"slot1@{node[n]}", exit_code=3 * (n < 6)) for n in range(40)]
+        )
+        ledger.record_diagnoses(tag, [diagnosis(n, host="old") for n in range(6)], now=records.NOW)
+        for host in set(node.values()):
+            cvmfs = (("sw.example.org", 7 - (host == "old")),)
+            fact = NodeFact(host=host, site=None, seen_at=1.0, facts=(), cvmfs=cvmfs)
+            ledger.record_node_facts([fact])
+    told = " ".join(prodsys("demo.z", ledger=place).output.split())
+    assert "unusual: all 6 are on node old, which had 15 % of jobs" in told
+    assert "all 6 failures were on nodes with sw.example.org at revision < 7 (1 node)" in told
 
 
 def test_replay_tells_what_would_change_and_writes_nothing(url: str, tmp_path: Path) -> None:

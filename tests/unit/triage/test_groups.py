@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from include.bookkeeping.records import DiagnosisRecord, NodeTally, StageDiagnosis
+from include.bookkeeping.records import DiagnosisRecord, NodeFact, StageDiagnosis
 from include.campaign.states import Remedy
 from include.triage.groups import candidates_for_rules, cross, group
 from include.triage.story import MAX_MARKDOWN, markdown, story
@@ -153,10 +153,17 @@ def test_an_input_in_common() -> None:
     assert "all.root" not in said
 
 
-def test_the_ledgers_tallies() -> None:
-    tally = NodeTally(dag_id="d", stage="s", host="wn1", site="A", good=5, bad=2, bad_fast=0)
-    known = Background.of_tallies([tally, tally])
-    assert (known.nodes, known.sites) == ({"wn1": 14}, {"A": 14})
+def test_what_the_nodes_of_failures_have_in_common() -> None:
+    nodes = {f"wn{n}": 100 for n in range(20)}
+    facts = [
+        NodeFact(host=node, site=None, seen_at=T0, facts=(), cvmfs=(("sw.example.org", 6 if n < 2 else 7),))
+        for n, node in enumerate(nodes)
+    ]
+    some = [failed(n, host=f"wn{n % 2}") for n in range(10)]
+    said = unusual(some, nodes=nodes, facts=facts)
+    assert "all 10 failures were on nodes with sw.example.org at revision < 7 (2 nodes)" in said
+    spread = [failed(n, host=f"wn{n}") for n in range(10)]
+    assert "revision" not in unusual(spread, nodes=nodes, facts=facts)
 
 
 def test_the_story() -> None:

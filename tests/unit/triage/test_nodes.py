@@ -8,7 +8,7 @@ import pytest
 
 from include.bookkeeping.records import Exclusion, NodeFact
 from include.triage.blackholes import Suspect
-from include.triage.nodes import correlate, propose
+from include.triage.nodes import NodeComparison, propose
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -106,7 +106,7 @@ def fact(host: str, revision: int | None, site: str | None = "FNAL", **facts: st
 
 def test_an_old_revision_is_named() -> None:
     facts = [fact("a", 510), fact("b", 511), *(fact(f"ok{n}", 512 + n % 2) for n in range(14))]
-    (found,) = correlate(["a"] * 30 + ["b"] * 7, facts)
+    (found,) = NodeComparison(facts).common(["a"] * 30 + ["b"] * 7)
     assert found == (
         "all 37 failures were on nodes with mu2e.opensciencegrid.org at revision < 512 (2 nodes), "
         "as are 0 of 14 other nodes"
@@ -115,7 +115,7 @@ def test_an_old_revision_is_named() -> None:
 
 def test_a_repository_that_is_not_there_is_named() -> None:
     facts = [fact("a", None), *(fact(f"ok{n}", 512) for n in range(3))]
-    (found,) = correlate(["a", "a", "unknown"], facts)
+    (found,) = NodeComparison(facts).common(["a", "a", "unknown"])
     assert found == (
         "all 2 failures whose nodes are known (of 3) were on nodes where mu2e.opensciencegrid.org could not "
         "be read (1 node), as are 0 of 3 other nodes"
@@ -124,7 +124,7 @@ def test_a_repository_that_is_not_there_is_named() -> None:
 
 def test_nearly_all_is_said_so() -> None:
     facts = [fact("a", 510), fact("b", 513), *(fact(f"ok{n}", 512) for n in range(19)), fact("late", 510)]
-    (found,) = correlate(["a"] * 19 + ["b"], facts)
+    (found,) = NodeComparison(facts).common(["a"] * 19 + ["b"])
     assert found == (
         "19 of 20 failures were on nodes with mu2e.opensciencegrid.org at revision < 512 (1 node), "
         "as are 1 of 20 other nodes"
@@ -133,20 +133,20 @@ def test_nearly_all_is_said_so() -> None:
 
 def test_what_holds_elsewhere_too_is_not_said() -> None:
     same = [fact(f"n{n}", 512) for n in range(10)]
-    assert correlate(["n0", "n1"], same) == []
+    assert NodeComparison(same).common(["n0", "n1"]) == []
     mixed = [fact(f"n{n}", 510 + n % 2) for n in range(10)]
-    assert correlate(["n0", "n2"], mixed) == []
-    assert correlate([], same) == []
-    assert correlate(["n0"], []) == []
-    assert correlate(["n0"], same[:1]) == []
+    assert NodeComparison(mixed).common(["n0", "n2"]) == []
+    assert NodeComparison(same).common([]) == []
+    assert NodeComparison([]).common(["n0"]) == []
+    assert NodeComparison(same[:1]).common(["n0"]) == []
 
 
 def test_other_facts_need_more_than_one_odd_node() -> None:
     others = [fact(f"ok{n}", 512, kernel="6.1.0", scratch_free_mb="90000") for n in range(20)]
     one = [fact("a", 512, "Bari", kernel="5.4.17", scratch_free_mb="100.5")]
-    assert correlate(["a"] * 50, [*one, *others]) == []
+    assert NodeComparison([*one, *others]).common(["a"] * 50) == []
     four = [fact(name, 512, "Bari", kernel="5.4.17", scratch_free_mb="100.5") for name in "abcd"]
-    assert correlate(["a"] * 50 + ["b", "c", "d"], [*four, *others]) == [
+    assert NodeComparison([*four, *others]).common(["a"] * 50 + ["b", "c", "d"]) == [
         "all 53 failures were on nodes with kernel 5.4.17 (4 nodes), as are 0 of 20 other nodes",
         "all 53 failures were on nodes with scratch_free_mb < 90000 (4 nodes), as are 0 of 20 other nodes",
         "all 53 failures were on nodes with site Bari (4 nodes), as are 0 of 20 other nodes",
