@@ -156,7 +156,7 @@ def _read(folder: str, file: str, expected: Expected, *, is_manifest: bool) -> R
     if named is None:
         return Unreadable(folder=folder, unit=None, reason="its name is not that of an execution")
     try:
-        data, mtime = _bytes(f"{folder}/{file}")
+        data, mtime = read_small(f"{folder}/{file}")
         return parse(data, file=f"{folder}/{file}", expected=expected, mtime=mtime, is_manifest=is_manifest)
     except FileNotFoundError:
         reason = f"there is no {file}: it ended before it could write one, or still runs"
@@ -168,8 +168,11 @@ def _read(folder: str, file: str, expected: Expected, *, is_manifest: bool) -> R
     return Unreadable(folder=folder, unit=unit, reason=reason)
 
 
-def _bytes(path: str) -> tuple[bytes, float]:
-    """Return a small regular file's content and time of change; never waits on a pipe, follows no link."""
+def read_small(path: str) -> tuple[bytes, float]:
+    """Return a regular file's content and time of change; never waits on a pipe, follows no link.
+
+    Raises OSError, and ValueError for what is no regular file or larger than MAX_BYTES.
+    """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     with open(handle, "rb") as stream:  # noqa: PTH123  pathlib opens no descriptors
         status = os.fstat(handle)

@@ -53,14 +53,22 @@ def ask(
     plan: CampaignPlan, check: UserCheckPlan, document: Mapping[str, Any], values: Mapping[str, int]
 ) -> Answer:
     """Run a check on what `document` describes; `values` fill in its arguments."""
+    told = {"experiment": plan.experiment, "campaign": plan.campaign, **document}
+    return ask_in(_folder(plan), check, told, values)
+
+
+def ask_in(
+    folder: str, check: UserCheckPlan, document: Mapping[str, Any], values: Mapping[str, int]
+) -> Answer:
+    """Run a check in a folder, on a document that names its experiment and campaign itself."""
     name = f"{os.path.basename(check.script)}" if check.script else check.entry  # noqa: PTH119
     try:
         ended = run_bounded(
             _command(check, values),
             stdin=json.dumps(document, ensure_ascii=True).encode(),
             timeout_s=check.timeout_s,
-            environment=_environment(plan, check, document),
-            folder=_folder(plan),
+            environment=_environment(check, document),
+            folder=folder,
         )
     except (OSError, ValueError) as error:
         text = getattr(error, "strerror", None) or str(error)
@@ -88,15 +96,11 @@ def _folder(plan: CampaignPlan) -> str:
     return folder if os.path.isdir(folder) else "/"  # noqa: PTH112
 
 
-def _environment(plan: CampaignPlan, check: UserCheckPlan, document: Mapping[str, Any]) -> dict[str, str]:
+def _environment(check: UserCheckPlan, document: Mapping[str, Any]) -> dict[str, str]:
     inherited = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    said = {key: document[key] for key in ("stage", "run", "tag") if document.get(key) is not None}
-    own = {
-        "check": check.name,
-        "scope": check.scope,
-        "experiment": plan.experiment,
-        "campaign": plan.campaign,
-    }
+    keys = ("experiment", "campaign", "stage", "run", "tag")
+    said = {key: document[key] for key in keys if document.get(key) is not None}
+    own = {"check": check.name, "scope": check.scope}
     return {"PATH": os.defpath, **inherited} | {
         f"PRODSYS_{key.upper()}": str(value) for key, value in {**own, **said}.items()
     }

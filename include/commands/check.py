@@ -47,6 +47,9 @@ def check(  # noqa: PLR0913  each is an option
     name: Annotated[str | None, typer.Option("--check", help="Run this check only.", metavar="NAME")] = None,
     pool: Annotated[bool, typer.Option(help="Ask the pool; else take what the ledger knows.")] = True,
     folder: Annotated[Path | None, typer.Option(help="Say of each log in a folder how it ended.")] = None,
+    script: Annotated[
+        Path | None, typer.Option(help="With --folder: a check of your own, run on each log of a good job.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Check a past submission again, or any folder of logs, and record nothing.
@@ -56,9 +59,13 @@ def check(  # noqa: PLR0913  each is an option
     if (what is None) == (folder is None):
         raise typer.BadParameter("give either a submission (its tag, or a campaign), or --folder")
     if folder is not None:
-        from include.commands.check_logs import check_folder
+        from include.commands.check_logs import FolderCheck, check_folder
 
-        good = check_folder(folder, as_json=as_json)
+        if (stage, run, dag_run) != (None, None, None):
+            raise typer.BadParameter("--stage, --run and --dag-run are for campaigns, not for --folder")
+        good = check_folder(folder, FolderCheck.of(name, script), as_json=as_json)
+    elif script is not None:
+        raise typer.BadParameter("--script is for --folder; a past submission has the checks of its spec")
     else:
         place = (stage, run, dag_run)
         good = _check_past(str(what), ledger, place, name=name, pool=pool, as_json=as_json)
