@@ -13,6 +13,9 @@ ProdsysError
 │       └── ScheddUnlisted  the collector answers, and lists no such schedd
 ├── LedgerError           the bookkeeping database refused or contradicts itself
 │   └── LedgerUnavailable   it cannot be reached or is busy: trying again helps
+├── LogsError             the log server's database refused or contradicts itself, or what is asked of it is wrong
+│   └── LogsUnavailable     it cannot be reached or is busy: trying again helps
+├── PostRefused           what a job sent to the log server is not taken; carries the reason and the HTTP status
 ├── AirflowUnreachable    Airflow's REST API gave no usable answer: nothing is known of its dag_runs
 ├── StorageError          an area cannot be read or written
 └── MissingTool           a program that is needed is not there; says the command that brings it
@@ -86,6 +89,22 @@ class LedgerError(ProdsysError):
 
 class LedgerUnavailable(LedgerError):
     """The ledger's database cannot be reached or is busy; nothing was written, and trying again helps."""
+
+
+class LogsError(ProdsysError):
+    """The log server's database refused or contradicts itself, or a question to it is wrong."""
+
+
+class LogsUnavailable(LogsError):
+    """The log server's database cannot be reached or is busy; nothing was written, and trying again helps."""
+
+
+class PostRefused(ProdsysError):
+    """What a job sent is not taken: why in one word, which is counted, and in one sentence."""
+
+    def __init__(self, reason: str, sentence: str, *, status: int) -> None:
+        super().__init__(sentence)
+        self.reason, self.status = reason, status
 
 
 class AirflowUnreachable(ProdsysError):

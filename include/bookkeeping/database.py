@@ -76,7 +76,7 @@ class LedgerDatabase:
         with self._explained():
             if self._sqlite_file is not None:
                 self._sqlite_file.parent.mkdir(parents=True, exist_ok=True)
-                with _folder_lock(self._sqlite_file.parent):
+                with folder_lock(self._sqlite_file.parent):
                     schema.use_wal(self._engine)
             with self._engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
                 schema.upgrade(connection)
@@ -108,12 +108,12 @@ class LedgerDatabase:
         try:
             yield
         except sa.exc.IntegrityError as error:
-            raise LedgerError(f"ledger {self.place} refused a record: {_cause(error)}") from error
+            raise LedgerError(f"ledger {self.place} refused a record: {cause(error)}") from error
         except (OverflowError, UnicodeEncodeError) as error:  # the drivers' own, of what no column takes
-            raise LedgerError(f"ledger {self.place} cannot take a value: {_cause(error)}") from error
+            raise LedgerError(f"ledger {self.place} cannot take a value: {cause(error)}") from error
         except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
-            message = f"ledger {self.place} cannot be used: {_cause(error)}"
-            kind = LedgerUnavailable if _may_pass(error) else LedgerError
+            message = f"ledger {self.place} cannot be used: {cause(error)}"
+            kind = LedgerUnavailable if may_pass(error) else LedgerError
             raise kind(message) from error
 
     @contextmanager
@@ -203,7 +203,7 @@ def _on_sqlite_begin(connection: Connection) -> None:
 
 
 @contextmanager
-def _folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Hold a folder's lock: processes that change a new file's journal mode at once can starve each other."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -213,7 +213,7 @@ def _folder_lock(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _may_pass(error: BaseException) -> bool:
+def may_pass(error: BaseException) -> bool:
     """Return whether an error says that the database is away or busy, not that something is wrong with it.
 
     psycopg's OperationalError and InterfaceError are about the server and the connection to it, also where
@@ -228,7 +228,7 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, broken) or getattr(error, "connection_invalidated", False)
 
 
-def _cause(error: BaseException) -> str:
+def cause(error: BaseException) -> str:
     """Return the database's own words, in one line."""
     original = getattr(error, "orig", None) or error
     words = " ".join(str(original).split())

@@ -1,0 +1,16 @@
+"""Alembic's environment: runs inside the transaction of the connection that `database.upgrade` passes."""
+
+from __future__ import annotations
+
+from alembic import context  # noqa: TID253  alembic alone loads this file
+
+from include.logserver.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    compare_type=True,
+    version_table=context.config.attributes["version_table"],
+)
+with context.begin_transaction():
+    context.run_migrations()
