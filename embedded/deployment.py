@@ -49,6 +49,8 @@ class Deployment:
     """Environment whose programs are on every job's PATH."""
     ledger: str = ""
     """SQLAlchemy URL; empty: SQLite in the state folder."""
+    logs: str = ""
+    """SQLAlchemy URL of the database of jobs' logs; empty: SQLite in the state folder."""
     metadata: str = ""
     """SQLAlchemy URL of Airflow's own database; empty: SQLite in the state folder."""
     extra_environment: Mapping[str, str] = field(default_factory=dict)
@@ -78,6 +80,11 @@ class Deployment:
     def ledger_url(self) -> str:
         """The ledger's URL."""
         return self.ledger or f"sqlite:///{self.state / 'ledger.db'}"
+
+    @property
+    def logs_url(self) -> str:
+        """The URL of the database of jobs' logs."""
+        return self.logs or f"sqlite:///{self.state / 'logs.db'}"
 
     @property
     def log_file(self) -> Path:
@@ -126,6 +133,7 @@ class Deployment:
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW_CONFIG": str(self.home / "airflow.cfg"),
             "PRODSYS_LEDGER": self.ledger_url,
+            "PRODSYS_LOGS_DB": self.logs_url,
             "PRODSYS_SPECS": str(self.specs),
             "PRODSYS_AREA": str(self.area),
             "JOBSUB_STANDIN_DIR": str(self.state / "jobsub"),
@@ -145,7 +153,7 @@ class Deployment:
         for folder in (self.home, self.area, self.state / "jobsub"):
             folder.mkdir(parents=True, exist_ok=True)
         self.pool.start()
-        self._upgrade_ledger()
+        self._upgrade_databases()
         with locked(self.state / "airflow.lock"):
             group = self.airflow()
             if group is not None:
@@ -189,14 +197,13 @@ class Deployment:
 
     # -- parts
 
-    def _upgrade_ledger(self) -> None:
+    def _upgrade_databases(self) -> None:
         from include.bookkeeping.ledger import Ledger
+        from include.logserver.store import LogStore
 
-        ledger = Ledger(self.ledger_url)
-        try:
+        with Ledger(self.ledger_url) as ledger, LogStore(self.logs_url) as logs:
             ledger.upgrade()
-        finally:
-            ledger.close()
+            logs.upgrade()
 
     def _write_config(self, ports: tuple[int, ...]) -> None:
         if not self._passwords.exists():
@@ -215,7 +222,10 @@ class Deployment:
             "area": str(self.area),
             "work_dir": str(self.state / "submissions"),
             "ledger": self.ledger_url,
-            "secret": self._secret(),
+            "logs_db": self.logs_url,
+            "secret": self._secret("secret"),
+            # Not Airflow's: a token that a job holds must be worth nothing there.
+            "log_key": self._secret("log_key"),
             "passwords": str(self._passwords),
         }
         escaped = {key: value.replace("%", "%%") for key, value in values.items()}
@@ -224,8 +234,8 @@ class Deployment:
         )
         (self.home / "airflow.cfg").write_text(text, encoding="utf-8")
 
-    def _secret(self) -> str:
-        file = self.home / "secret"
+    def _secret(self, name: str) -> str:
+        file = self.home / name
         if not file.exists():
             file.touch(mode=0o600)
             file.write_text(secrets.token_urlsafe(32), encoding="utf-8")

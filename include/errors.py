@@ -13,9 +13,9 @@ ProdsysError
 │       └── ScheddUnlisted  the collector answers, and lists no such schedd
 ├── LedgerError           the bookkeeping database refused or contradicts itself
 │   └── LedgerUnavailable   it cannot be reached or is busy: trying again helps
-├── LogsError             the log server's database refused or contradicts itself, or what is asked of it is wrong
+├── LogsError             the logs' database refused or contradicts itself, or a question to it is wrong
 │   └── LogsUnavailable     it cannot be reached or is busy: trying again helps
-├── PostRefused           what a job sent to the log server is not taken; carries the reason and the HTTP status
+├── PostRefused           what a job sent to the log server is not taken; carries reason and HTTP status
 ├── AirflowUnreachable    Airflow's REST API gave no usable answer: nothing is known of its dag_runs
 ├── StorageError          an area cannot be read or written
 └── MissingTool           a program that is needed is not there; says the command that brings it
@@ -92,7 +92,7 @@ class LedgerUnavailable(LedgerError):
 
 
 class LogsError(ProdsysError):
-    """The log server's database refused or contradicts itself, or a question to it is wrong."""
+    """The logs' database refused or contradicts itself, or a question to it is wrong."""
 
 
 class LogsUnavailable(LogsError):

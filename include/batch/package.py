@@ -32,6 +32,15 @@ SAMPLE_TRANCHE = "DAG_RUN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogTarget:
+    """Where a submission's jobs send their log as they run."""
+
+    url: str
+    token: str
+    """Lets them write their own submission's logs, and nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
     """What a submission is made by beside its plan."""
 
@@ -41,6 +50,8 @@ class Beside:
     """Path → (bytes, adler32) of inputs that the jobs compare before they begin."""
     excluded_machines: tuple[str, ...] = ()
     excluded_sites: tuple[str, ...] = ()
+    log_target: LogTarget | None = None
+    """None: the jobs send no log."""
 
 
 def build_job(
@@ -60,6 +71,8 @@ def build_job(
     """
     beside = beside or Beside()
     document = job_document(plan, stage, slice_run=slice_run, units=units, tag=tag, sums=beside.sums)
+    target = beside.log_target
+    document["log_server"] = None if target is None else {"url": target.url, "token": target.token}
     text = json.dumps(document, indent=1) + "\n"
     folder = work_dir.absolute()
     path = folder / JOB_FILE

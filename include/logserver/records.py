@@ -7,6 +7,7 @@ from typing import Any
 
 BLOCK_BYTES = 64 << 10
 """Most bytes of log in one post, and in one row."""
+DAY_S = 86400.0
 LARGEST_OFFSET = 2**50
 """1 PB: no log is that long."""
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 
 from include.bookkeeping.database import insert_into
 from include.logserver.appending import LogAppending, add_words, remove_blocks, remove_words
-from include.logserver.records import BLOCK_BYTES, Expired
+from include.logserver.records import BLOCK_BYTES, DAY_S, Expired
 from include.logserver.tables import blocks, logs, refusals, submissions
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ QUIET_S = 3600.0
 """A log that got nothing for so long is taken as over: its job ended without a word, or was lost."""
 AT_ONCE = 50
 """Logs that one transaction removes or tidies, so that posts never wait long."""
-DAY_S = 86400.0
 
 
 class LogRetention(LogAppending):

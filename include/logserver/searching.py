@@ -41,25 +41,23 @@ class LogSearching(LogReading):
         ended. LogsError if there is no word in `text`. A line that was sent in two pieces counts as two.
         """
         wanted = Wanted.parse(text)
-        deadline, hits = time.monotonic() + seconds, list[tuple[int, LogLine, float]]()
+        deadline, hits, over = time.monotonic() + seconds, list[tuple[int, LogLine, float]](), False
         with self._read() as connection:
-            while len(hits) < limit and time.monotonic() < deadline:
+            while not over and len(hits) < limit and time.monotonic() < deadline:
                 found = connection.execute(_blocks(connection, wanted, where, before)).all()
-                for row in found:
-                    if len(hits) >= limit:
-                        break
+                over = len(found) < AT_ONCE
+                for place, row in enumerate(found, 1):
                     hits += [(row.log_id, line, row.at) for line in _hits(wanted, row)]
                     before = row.id
-                else:
-                    if len(found) < AT_ONCE:
-                        before = None
+                    if len(hits) >= limit:
+                        over = over and place == len(found)
                         break
             numbers = {number for number, _, _ in hits}
             of = {log.id: log for log in infos(connection, [logs.c.id.in_(numbers)])}
         return Found(
             hits=tuple(Hit(log=of[number], line=line, at=at) for number, line, at in hits),
-            before=before,
-            complete=before is None or len(hits) >= limit,
+            before=None if over else before,
+            complete=over or len(hits) >= limit,
         )
 
 

@@ -12,6 +12,7 @@ from prodsys_operators.scope import Scope, SliceOperator, open_tools
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.recovery.review import Reviewed
     from include.recovery.standing import Standing
 
 
@@ -56,6 +57,7 @@ def review(scope: Scope, stage_name: str, *, log: Any) -> Standing:
         reviewed = review_stage(tools, scope.plan, stage, scope.slice)
         standing = standing_of(scope.ledger, scope.plan, stage, scope.slice)
         lines = story_of(standing, reviewed, scope.ledger.node_facts())
+        note_categories(scope, reviewed, log=log)
         if any(each.diagnoses for each in reviewed):
             lines += exclude_by_record(scope.ledger, now=tools.clock())
         for line in lines:
@@ -66,6 +68,23 @@ def review(scope: Scope, stage_name: str, *, log: Any) -> Standing:
             "their jobs or their storage may still show an output; looking again later"
         )
     return standing
+
+
+def note_categories(scope: Scope, reviewed: tuple[Reviewed, ...], *, log: Any) -> None:
+    """Let logs be searched by what triage found; a log server that is away costs a warning."""
+    found = {
+        each.submission.tag: {one.failure.process: one.category for one in each.diagnoses}
+        for each in reviewed
+        if each.diagnoses
+    }
+    if not found or not scope.settings.log_server:
+        return
+    try:
+        with scope.settings.open_logs() as logs:
+            for tag, categories in found.items():
+                logs.categorise(tag, categories)
+    except ProdsysError as error:
+        log.warning("logs cannot be searched by category: %s", error)
 
 
 def figures(standing: Standing) -> dict[str, int]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from include.bookkeeping.records import AS_PLANNED
 from include.campaign.naming import submission_key
 from include.crash_points import reached
+from include.errors import LogsError
 
 if TYPE_CHECKING:
+    from include.batch.package import LogTarget
     from include.batch.pool import SubmitRequest
     from include.bookkeeping.records import RequestChanges, Submission, Unit
     from prodsys_operators.scope import Scope
@@ -81,8 +83,33 @@ def request_of(scope: Scope, intent: Submission, *, log: Any) -> SubmitRequest:
             sums=sums_of(scope, intent.stage),
             excluded_machines=tuple(sorted(names["node"] | set(intent.changes.machines))),
             excluded_sites=tuple(sorted(names["site"] | set(intent.changes.sites))),
+            log_target=log_target_of(scope, intent, log=log),
         ),
     )
+
+
+def log_target_of(scope: Scope, intent: Submission, *, log: Any) -> LogTarget | None:
+    """Return where the jobs send their log as they run; None without a log server or a usable key."""
+    from include.batch.package import LogTarget
+    from include.logserver.records import JobClaims
+    from include.logserver.tokens import JOB_TOKEN_S, job_token
+
+    if not scope.settings.log_server:
+        return None
+    claims = JobClaims(
+        tag=intent.tag,
+        dag_id=scope.plan.dag_id,
+        stage=intent.stage,
+        run=intent.run,
+        jobs=len(intent.units),
+    )
+    try:
+        # By the intent's time, so that a repeated submission sends the same job.json.
+        token = job_token(scope.settings.log_key, claims, expires=intent.intended_at + JOB_TOKEN_S)
+    except LogsError as error:
+        log.warning("the jobs send no logs: [prodsys] log_key: %s", error)
+        return None
+    return LogTarget(url=scope.settings.log_server, token=token)
 
 
 def sums_of(scope: Scope, stage: str) -> dict[str, tuple[int, str]]:

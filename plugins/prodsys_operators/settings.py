@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from configparser import ConfigParser
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from include.batch.pool import Submitter
     from include.batch.pool_process import PoolProcess
     from include.bookkeeping.ledger import Ledger
+    from include.logserver.store import LogStore
 
 SECTION = "prodsys"
 
@@ -53,6 +54,17 @@ class Settings:
     remove_when_failed: bool = False
     """Whether marking a wait failed in Airflow removes its jobs from the queue (docs/operating.md)."""
 
+    logs_db: str = ""
+    """SQLAlchemy URL of the logs' database; empty: logs.db beside an SQLite ledger (docs/log-server.md)."""
+    log_server: str = ""
+    """Address that jobs send their logs to; empty: they send none."""
+    log_key: str = field(default="", repr=False)
+    """Signs the tokens that jobs send logs with."""
+    log_days: int = 60
+    """Days that a log is kept after its last post; 0: no limit."""
+    log_space: str = "50 GB"
+    """The most that all logs take; 0 B: no limit."""
+
     @property
     def rules_folder(self) -> Path | None:
         """The folder of further triage rules; None where there is none."""
@@ -63,6 +75,25 @@ class Settings:
         from include.bookkeeping.ledger import Ledger
 
         return Ledger(self.ledger)
+
+    @property
+    def logs_url(self) -> str:
+        """SQLAlchemy URL of the logs' database; ProdsysError where it must be said."""
+        if self.logs_db:
+            return self.logs_db
+        place, _, name = self.ledger.rpartition("/")
+        if not place.startswith("sqlite:") or not name:
+            raise ProdsysError(
+                f"airflow.cfg, section [{SECTION}]: logs_db not set, and the ledger is no SQLite file beside "
+                "which it could be; see airflow.cfg.template"
+            )
+        return f"{place}/logs.db"
+
+    def open_logs(self) -> LogStore:
+        """Open the store of logs; LogsError once it is used if it is not at this version's schema."""
+        from include.logserver.store import LogStore
+
+        return LogStore(self.logs_url)
 
     def open_pool(self) -> PoolProcess:
         """Return the HTCondor pool that this machine is configured for, asked with a time limit."""
@@ -81,11 +112,11 @@ class Settings:
 def settings() -> Settings:
     """Read the `[prodsys]` section; ProdsysError names the option that is missing or wrong."""
     values: dict[str, Any] = {}
-    for field in fields(Settings):
-        text = conf.get(SECTION, field.name, fallback=None)
+    for option in fields(Settings):
+        text = conf.get(SECTION, option.name, fallback=None)
         if text is None:
             continue
-        values[field.name] = _READ.get(str(field.type), _text)(field.name, text)
+        values[option.name] = _READ.get(str(option.type), _text)(option.name, text)
     missing = [name for name in ("ledger", "specs", "area", "work_dir") if not values.get(name)]
     if missing:
         raise ProdsysError(

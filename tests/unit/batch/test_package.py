@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from include.batch.jobsub import JobsubSubmitter
-from include.batch.package import Beside, build_job, request_preview
+from include.batch.package import Beside, LogTarget, build_job, request_preview
 from include.bookkeeping.records import RequestChanges, Unit
 from include.campaign.plan import (
     CampaignPlan,
@@ -93,7 +93,7 @@ def test_job_file_follows_the_contract(tmp_path: Path) -> None:
     job = json.loads(Path(request.files[0]).read_text())
     assert set(job) == {
         *("version", "tag", "experiment", "campaign", "stage", "run", "script", "arguments", "environment"),
-        *("events", "units", "outputs", "outstage", "logs", "merge", "node"),
+        *("events", "units", "outputs", "outstage", "logs", "merge", "node", "log_server"),
     }
     assert job["script"] == "gen.py"
     assert job["arguments"] == ["--seed", "{seed}", 'a "b" c\\d']
@@ -181,3 +181,13 @@ def test_folder_that_jobsub_would_change_is_refused_by_the_command(tmp_path: Pat
     request = build_job(plan(stage()), stage(), slice_run=1000, units=UNITS, tag=TAG, work_dir=folder)
     with pytest.raises(SubmissionRefused, match="single quotes"):
         JobsubSubmitter().command(request)
+
+
+def test_jobs_are_told_where_their_log_goes(tmp_path: Path) -> None:
+    for number, target in enumerate((None, LogTarget(url="https://logs", token="t"))):
+        request = build_job(
+            plan(stage()), stage(), slice_run=1000, units=UNITS, tag=TAG, work_dir=tmp_path / str(number),
+            beside=Beside(log_target=target),
+        )  # fmt: skip
+        job = json.loads(Path(request.files[0]).read_text())
+        assert job["log_server"] == (target and {"url": "https://logs", "token": "t"})

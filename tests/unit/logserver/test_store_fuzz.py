@@ -1,8 +1,9 @@
-"""Whatever the order of posts, repeated and overlapping: each byte is the log's own, and all come out once."""
+"""Whatever the order of posts, repeated and overlapping: each byte is the log's own, and comes out once."""
 
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings
@@ -48,7 +49,7 @@ def test_any_order_of_posts(store: LogStore, rounds: list[list[tuple[int, int]]]
 def test_any_bytes_are_fit_to_be_shown(store: LogStore, data: bytes, cuts: list[int]) -> None:
     execution = f"2.0.0-{next(numbers):08x}"
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         store.append([post(data[start:stop], offset=start, execution=execution)])
     store.append([post(b"", offset=len(data), execution=execution)])
     log = store.logs(limit=1)[0]

@@ -1,0 +1,111 @@
+"""Reading over HTTP, for a log server on its own: JSON, and raw bytes as a download."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from include.errors import LogsError, LogsUnavailable, PostRefused
+from include.logserver.app import HEADERS, bearer, refusal
+from include.logserver.records import LARGEST_OFFSET, LogInfo, LogPiece, Where
+from include.logserver.tokens import read_reader_token
+
+if TYPE_CHECKING:
+    from include.logserver.intake import Intake
+
+Text = Annotated[str | None, Query(max_length=300)]
+Number = Annotated[int | None, Query(ge=0, le=2**53)]
+Moment = Annotated[float | None, Query(ge=0, le=1e11)]
+
+
+def where_of(  # noqa: PLR0913, PLR0917  one parameter of the address each
+    dag_id: Text = None,
+    stage: Text = None,
+    run: Number = None,
+    subrun: Number = None,
+    tag: Text = None,
+    execution: Text = None,
+    cluster: Number = None,
+    process: Number = None,
+    schedd: Text = None,
+    host: Text = None,
+    site: Text = None,
+    category: Text = None,
+    since: Moment = None,
+    until: Moment = None,
+) -> Where:
+    """Return which logs a request means."""
+    return Where(
+        dag_id=dag_id, stage=stage, run=run, subrun=subrun, tag=tag, execution=execution, cluster=cluster,
+        process=process, schedd=schedd, host=host, site=site, category=category, since=since, until=until,
+    )  # fmt: skip
+
+
+Meant = Annotated[Where, Depends(where_of)]
+
+
+def add_routes(app: FastAPI, intake: Intake) -> None:
+    """Let readers with a token read: /v1/logs, /v1/logs/ID, /v1/logs/ID/raw, /v1/search, /v1/refusals."""
+    store = intake.store
+
+    def reader(request: Request) -> str:
+        return read_reader_token(intake.key, bearer(request), now=intake.clock())
+
+    router = APIRouter(prefix="/v1", dependencies=[Depends(reader)])
+
+    @router.get("/logs")
+    def logs(where: Meant, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Any:
+        return {"logs": [info(log) for log in store.logs(where, limit=limit)]}
+
+    @router.get("/logs/{number}")
+    def log(number: int, since: Annotated[int | None, Query(ge=0, le=LARGEST_OFFSET)] = None) -> Any:
+        found = store.tail(number) if since is None else store.since(number, since)
+        return {"log": info(store.log(number)), **piece(found)}
+
+    @router.get("/logs/{number}/raw")
+    def raw(number: int) -> Response:
+        name = f"{store.log(number).execution}.log"
+        headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
+        return StreamingResponse(store.raw(number), media_type="application/octet-stream", headers=headers)
+
+    @router.get("/search")
+    def search(
+        where: Meant,
+        text: Annotated[str, Query(max_length=500)],
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        before: Number = None,
+    ) -> Any:
+        found = store.search(text, where, limit=limit, before=before)
+        hits = [{"log": info(hit.log), "line": asdict(hit.line), "at": hit.at} for hit in found.hits]
+        return {"hits": hits, "before": found.before, "complete": found.complete}
+
+    @router.get("/refusals")
+    def refusals() -> Any:
+        return {"days": store.refusals()}
+
+    app.include_router(router)
+    app.add_exception_handler(PostRefused, _refused)
+    app.add_exception_handler(LogsError, _failed)
+
+
+def info(log: LogInfo) -> dict[str, Any]:
+    """Return a log's description as JSON values."""
+    return {**asdict(log), "job_id": log.job_id}
+
+
+def piece(found: LogPiece) -> dict[str, Any]:
+    """Return lines as JSON values."""
+    return asdict(found)
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    return refusal(getattr(error, "status", 400), str(error))
+
+
+def _failed(_: Request, error: Exception) -> Response:
+    if isinstance(error, LogsUnavailable):
+        return refusal(503, "the database does not answer")
+    return refusal(404 if "there is no log" in str(error) else 400, str(error))
