@@ -17,6 +17,7 @@ import hashlib
 import itertools
 import json
 import os
+import random
 import re
 import resource
 import select
@@ -27,11 +28,13 @@ import string
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import types
 import zlib
 from typing import Any, Callable, Dict, Iterable, List, NoReturn, Optional, Tuple
+from urllib import parse
 
 VERSION = 1
 EXIT_CODES = {"inputs": 81, "script": 126, "outputs": 82, "outstage": 83, "node": 85}
@@ -44,6 +47,9 @@ REPOSITORY = re.compile(r"(\w[\w.-]*)(?::([0-9]{1,18}))?$")
 GUARD_S, LEAST_S, LOOK_S, MAX_GUARD_S, MAX_SECONDS = 180.0, 6.0, 20.0, 86400.0, 1e9
 BLOCK, ECHO_HEAD, ECHO_TAIL = 1 << 20, 16 << 10, 64 << 10
 MAX_FACTS, MAX_FACT, MAX_LOOKS, MAX_ENTRIES = 8000, 200, 64, 1000
+# The log server: one post's bytes of log, the most that is sent late, the pauses between posts, time limits.
+PIECE, MOST_BEHIND, FIRST_PAUSE_S, LONGEST_PAUSE_S, HEARTBEAT_S = 64 << 10, 256 << 10, 2.0, 30.0, 60.0
+ANSWER_S, LAST_S, AFTER_FAILURE_S = 5.0, 5.0, 300.0
 Document = Dict[str, Any]
 
 
@@ -445,6 +451,118 @@ class Stop:
         return code
 
 
+class NotTaken(Exception):
+    """The log server refuses for good, or cannot be posted to at all."""
+
+
+class LogSender(threading.Thread):
+    """Sends the log to the log server as it grows; what goes wrong costs one line of the log."""
+
+    def __init__(self, target: Document, log: str, facts: Document, note: Callable[[str], None]) -> None:
+        super().__init__(daemon=True)
+        self.target, self.log, self.facts, self.note = target, log, facts, note
+        self.over = threading.Event()
+        self.end: Optional[Document] = None
+        self.offset, self.failures, self.posted, self.greeted, self.complained = 0, 0, 0.0, False, False
+
+    def run(self) -> None:
+        """Post what is new until the job is over, then the rest."""
+        try:
+            pause = FIRST_PAUSE_S
+            while not self.over.wait(pause * random.uniform(0.7, 1.0)):  # noqa: S311  it only spreads posts
+                pause = self.send(pause)
+            self.send(pause)
+        except Exception as error:  # noqa: BLE001  whatever it is, the job goes on
+            self.complain(f"{error}" if isinstance(error, NotTaken) else f"{error!r}")
+
+    def finish(self, end: Document) -> None:
+        """Tell how the job ended; take some seconds at most, and next to none if the server is away."""
+        self.end = end
+        self.over.set()
+        self.join(0.5 if self.failures else LAST_S)
+
+    def complain(self, why: str) -> None:
+        """Say it once."""
+        if not self.complained:
+            self.note(f"the log server did not take this log, the job goes on without: {why[:MAX_FACT]}")
+        self.complained = True
+
+    def send(self, pause: float) -> float:
+        """Post what is new; return the seconds to wait until the next time."""
+        try:
+            for _ in range(MOST_BEHIND // PIECE + 2):
+                if not self.post():
+                    break
+        except (OSError, ValueError, LookupError) as error:
+            self.failures += 1
+            self.complain(explain(error) if isinstance(error, OSError) else repr(error))
+            return min(AFTER_FAILURE_S, pause * 2)
+        self.failures = 0
+        return min(LONGEST_PAUSE_S, pause * 1.5)
+
+    def post(self) -> bool:
+        """Post one piece; return whether there may be more."""
+        end, size = self.end, os.path.getsize(self.log)
+        self.offset = max(self.offset, size - MOST_BEHIND)
+        with open(self.log, "rb") as stream:
+            stream.seek(self.offset)
+            data = stream.read(PIECE)
+        if not end or len(data) == PIECE:  # whole lines, unless one is very long, or takes long
+            late = len(data) == PIECE or time.monotonic() > self.posted + LONGEST_PAUSE_S
+            data = data[: data.rfind(b"\n") + 1] or (data if late else b"")
+        last = end and self.offset + len(data) >= size
+        if not (data or last or time.monotonic() > self.posted + HEARTBEAT_S):
+            return False
+        head: Document = {
+            "version": 1,
+            "execution": self.facts["execution"],
+            "offset": self.offset,
+            "size": size,
+        }
+        if not self.greeted:
+            head["facts"] = {key: value for key, value in self.facts.items() if key != "execution"}
+        if last:
+            head["end"] = end
+        have = self.request(json.dumps(to_json(head)).encode("ascii") + b"\n" + data)
+        self.offset = max(self.offset + len(data), min(have, size))
+        self.posted, self.greeted = time.monotonic(), True
+        return not last and self.offset < size and len(data) > 0
+
+    def request(self, body: bytes) -> int:
+        """Return the offset that the server has after a post; OSError to try again, NotTaken to give up."""
+        from http import client  # jobs without a log server need not load it
+
+        place = parse.urlsplit(self.target["url"])
+        if place.scheme not in ("http", "https") or not place.hostname:
+            raise NotTaken("its address is neither http nor https")
+        # Not through $http_proxy: worker nodes have a cache for CVMFS there.
+        more = {"context": tls_context()} if place.scheme == "https" else {}
+        kind: Any = client.HTTPSConnection if more else client.HTTPConnection
+        with contextlib.closing(kind(place.hostname, place.port, timeout=ANSWER_S, **more)) as connection:
+            headers = {"Authorization": "Bearer " + self.target["token"], "Connection": "close"}
+            try:
+                connection.request("POST", place.path.rstrip("/") + "/v1/post", body, headers)
+                answer = connection.getresponse()
+                text = answer.read(4096).decode("utf-8", "replace")
+            except client.HTTPException as error:
+                raise OSError(f"it does not speak HTTP: {error!r}") from error
+        if answer.status == 200:
+            return int(json.loads(text)["offset"])
+        if answer.status in (408, 429) or answer.status >= 500:
+            raise OSError(f"it answers {answer.status}, later perhaps more")
+        raise NotTaken(f"it answers {answer.status}: {text!r}")
+
+
+def tls_context() -> Any:
+    """Return what verifies the log server: the system's authorities and the grid's."""
+    import ssl
+
+    context, grid = ssl.create_default_context(), os.environ.get("X509_CERT_DIR")
+    if grid and os.path.isdir(grid):
+        context.load_verify_locations(capath=grid)
+    return context
+
+
 class Execution:
     """One execution of one job."""
 
@@ -456,6 +574,7 @@ class Execution:
         self.name = f"{identity['cluster']}.{identity['process']}.{start}-{os.urandom(4).hex()}"
         self.log_folder = os.path.join(document["logs"], self.name)
         self.phase, self.code, self.scratch = "inputs", 0, ""
+        self.sender: Optional[LogSender] = None
         self.report: Document = {"version": VERSION, "tag": document.get("tag"), "execution": self.name}
         self.report.update(identity, run=document.get("run"), first_subrun=None, last_subrun=None)
         self.report.update(host=socket.gethostname(), node={}, started=round(time.time(), 3))
@@ -475,6 +594,10 @@ class Execution:
             self.note(traceback.format_exc())
             self.fail(JobError(self.phase, f"prodsys_job.py itself failed, see the log: {error!r}"))
         self.guard()
+        if self.sender:
+            self.sender.finish(
+                {"exit_code": self.code, **{k: self.report[k] for k in ("failed_at", "error")}}
+            )
         self.echo()
         self.leave()
         shutil.rmtree(self.scratch or os.devnull, ignore_errors=True)
@@ -512,6 +635,7 @@ class Execution:
             self.make_scratch()
         finally:  # the report tells of node and subruns although there is no scratch folder
             looks, unit = self.prepare()
+        self.send_log()
         self.check_node(looks)
         self.phase = "inputs"
         run, subrun = document["run"], unit["first_subrun"]
@@ -546,6 +670,15 @@ class Execution:
         unit = unit_of(self.document, self.number)
         self.report.update(first_subrun=unit["first_subrun"], last_subrun=unit["last_subrun"])
         return looks, unit
+
+    def send_log(self) -> None:
+        """Send the log from now on, if there is a log server; nothing forks this process any more."""
+        target = self.document.get("log_server")
+        if target:
+            keys = ("execution", "cluster", "process", "schedd", "global_job_id", "host", "site", "node")
+            facts = {key: self.report[key] for key in (*keys, "first_subrun", "last_subrun")}
+            self.sender = LogSender(target, self.path("job.log"), facts, self.note)
+            self.sender.start()
 
     def check_node(self, looks: Dict[str, Document]) -> None:
         """Raise JobError unless the node has what the job wants of it."""

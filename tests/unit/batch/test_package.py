@@ -184,10 +184,10 @@ def test_folder_that_jobsub_would_change_is_refused_by_the_command(tmp_path: Pat
 
 
 def test_jobs_are_told_where_their_log_goes(tmp_path: Path) -> None:
-    for number, target in enumerate((None, LogTarget(url="https://logs", token="t"))):
+    for number, target in enumerate((None, LogTarget(url="https://logs", token=TAG))):
         request = build_job(
             plan(stage()), stage(), slice_run=1000, units=UNITS, tag=TAG, work_dir=tmp_path / str(number),
             beside=Beside(log_target=target),
         )  # fmt: skip
         job = json.loads(Path(request.files[0]).read_text())
-        assert job["log_server"] == (target and {"url": "https://logs", "token": "t"})
+        assert job["log_server"] == (target and {"url": "https://logs", "token": TAG})
