@@ -11,6 +11,7 @@ from include.bookkeeping.database import LedgerDatabase, slice_row
 from include.bookkeeping.ledger_outputs import output_record
 from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import MergeGroup
+from include.bookkeeping.stage_counts import recount
 from include.bookkeeping.tables import merges, outputs, slices, submissions
 from include.campaign.states import OutputState
 from include.errors import LedgerError
@@ -34,7 +35,7 @@ class LedgerMerges(LedgerDatabase):
         Once a submission of the tag is intended its groups stay as they are; until then they are replaced.
         """
         with self._write() as connection:
-            slice_row(connection, experiment=experiment, run=run, lock=True)
+            here = slice_row(connection, experiment=experiment, run=run, lock=True)
             there = _groups(connection, tag)
             intended = connection.scalar(sa.select(submissions.c.id).where(submissions.c.tag == tag))
             if not groups or (there and intended is not None):
@@ -44,6 +45,9 @@ class LedgerMerges(LedgerDatabase):
             common = {"tag": tag, "experiment": experiment, "run": run, "stage": stage, "planned_at": now}
             rows = [{**common, **_values(group)} for group in groups]
             connection.execute(sa.insert(merges), rows)
+            recount(
+                connection, pinned_plan(connection, here.dag_id, here.tranche), here.tranche, run, now=now
+            )
             return _groups(connection, tag)
 
     def merge_groups(self, tag: str) -> tuple[MergeGroup, ...]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
 from include.bookkeeping.database import IN_LIMIT, LedgerDatabase, slice_row, submission_row, upsert
+from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import OutputRecord, UnitState, VerdictRecord
+from include.bookkeeping.stage_counts import recount
 from include.bookkeeping.tables import campaigns, submission_units, submissions
 from include.bookkeeping.tables import outputs as output_table
 from include.bookkeeping.tables import verdicts as verdict_table
@@ -34,6 +36,8 @@ class _Place:
 
     submission_id: int
     tag: str
+    dag_id: str
+    tranche: str
     experiment: str
     run: int
     stage: str
@@ -78,6 +82,8 @@ class LedgerOutputs(LedgerDatabase):
             _move(connection, accepted, state=OutputState.ACCEPTED, now=now, accepted_at=now)
             _move(connection, duplicate, state=OutputState.DUPLICATE, now=now)
             _move(connection, rejected, state=OutputState.REJECTED, now=now)
+            plan = pinned_plan(connection, place.dag_id, place.tranche)
+            recount(connection, plan, place.tranche, place.run, now=now)
         counts = (len(accepted), len(duplicate), len(rejected))
         log.info("%s: %d outputs accepted, %d duplicates, %d rejected", tag, *counts)
 
@@ -136,7 +142,15 @@ def _place(connection: Connection, tag: str) -> _Place:
     if experiment is None:
         raise LedgerError(f"the ledger has no campaign {row.dag_id}, which {tag} belongs to")
     slice_row(connection, experiment=experiment, run=row.run, lock=True)
-    return _Place(submission_id=row.id, tag=tag, experiment=experiment, run=row.run, stage=row.stage)
+    return _Place(
+        submission_id=row.id,
+        tag=tag,
+        dag_id=row.dag_id,
+        tranche=row.tranche,
+        experiment=experiment,
+        run=row.run,
+        stage=row.stage,
+    )
 
 
 def _output_values(place: _Place, output: OutputRecord, *, now: float) -> dict[str, Any]:
@@ -155,6 +169,7 @@ def _output_values(place: _Place, output: OutputRecord, *, now: float) -> dict[s
         **values,
         **times,
         "state": output.state,
+        "file_name": output.path.rpartition("/")[2],
         "submission_id": place.submission_id,
         "experiment": place.experiment,
     }

@@ -11,6 +11,7 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 from include.bookkeeping.database import IN_LIMIT, LedgerDatabase, slice_row
 from include.bookkeeping.ledger_outputs import output_record
 from include.bookkeeping.ledger_slices import pinned_plan
+from include.bookkeeping.stage_counts import recount
 from include.bookkeeping.tables import outputs as output_table
 from include.campaign.states import OutputState
 from include.errors import LedgerError
@@ -73,7 +74,7 @@ class LedgerRemoval(LedgerDatabase):
         """Record that `outputs` are gone; LedgerError if the removal of one was never begun."""
         with self._write() as connection:
             for run in sorted({output.run for output in outputs}):
-                slice_row(connection, experiment=experiment, run=run, lock=True)
+                here = slice_row(connection, experiment=experiment, run=run, lock=True)
                 rows = _named(connection, outputs, experiment=experiment, run=run)
                 for row in rows:
                     if row.state not in {OutputState.REMOVING, OutputState.REMOVED}:
@@ -82,6 +83,8 @@ class LedgerRemoval(LedgerDatabase):
                         )
                 gone = [row.id for row in rows if row.state == OutputState.REMOVING]
                 _move(connection, gone, state=OutputState.REMOVED, now=now)
+                plan = pinned_plan(connection, here.dag_id, here.tranche)
+                recount(connection, plan, here.tranche, run, now=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 
 from include.bookkeeping.database import LedgerDatabase, insert_if_new
 from include.bookkeeping.records import Slice
+from include.bookkeeping.stage_counts import count_new
 from include.bookkeeping.tables import campaigns, dag_runs, experiments, slices
 from include.campaign.plan import CampaignPlan
 from include.errors import LedgerError, PlanError, RunRangeError
@@ -143,6 +144,8 @@ def _pin(connection: Connection, plan: CampaignPlan, *, tranche: str, dag_run_id
             "plan": plan.to_dict(),
             "spec_sha256": plan.spec_sha256,
             "reserved_at": now,
+            "owner": plan.owner,
+            "phase": plan.phase,
         },
     )
     if not new:
@@ -167,6 +170,7 @@ def _add(
     size = {"first_subrun": pinned.first_subrun, "subruns": pinned.subruns}
     rows = [{**common, **size, "run": run, "slice_index": start + offset} for offset, run in enumerate(runs)]
     connection.execute(sa.insert(slices), rows)
+    count_new(connection, pinned, tranche, [(run, pinned.subruns) for run in runs], now=now)
 
 
 def _used_runs(connection: Connection, plan: CampaignPlan) -> list[int]:

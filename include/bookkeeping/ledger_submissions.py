@@ -11,7 +11,9 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 
 from include.bookkeeping.admission_tables import admissions
 from include.bookkeeping.database import LedgerDatabase, insert_if_new, submission_row
+from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import AS_PLANNED, RequestChanges, StageUnit, Submission, Unit
+from include.bookkeeping.stage_counts import recount
 from include.bookkeeping.tables import clusters, submission_units, submissions
 from include.campaign.states import SubmissionState, SubrunState
 from include.errors import LedgerError
@@ -60,6 +62,7 @@ class LedgerSubmissions(LedgerDatabase):
             else:
                 there = _reopen(connection, tag, now=now)
                 _require_same(tag, there, identity)
+            recount(connection, pinned_plan(connection, dag_id, tranche), tranche, run, now=now)
             return _load(connection, submissions.c.tag == tag)[0]
 
     def record_submitted(
@@ -98,6 +101,8 @@ class LedgerSubmissions(LedgerDatabase):
             _set(connection, row, state=SubmissionState.REFUSED, message=message, state_at=now, jobs_open=0)
             mine = admissions.c.submission_id == row.id
             connection.execute(sa.update(admissions).where(mine).values(admitted_at=None))
+            plan = pinned_plan(connection, row.dag_id, row.tranche)
+            recount(connection, plan, row.tranche, row.run, now=now)
 
     def record_ended(self, tag: str, *, now: float) -> None:
         """Record that every job of `tag` has ended or is accounted for."""

@@ -94,6 +94,8 @@ dag_runs = sa.Table(
     sa.Column("plan", sa.JSON, nullable=False, comment="Pinned: the plan that the tranche keeps to its end."),
     sa.Column("spec_sha256", sa.Text, nullable=False),
     sa.Column("reserved_at", sa.Double, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False, server_default="", comment="The plan's; so is the phase."),
+    sa.Column("phase", sa.Text, nullable=False, server_default=""),
     comment="Tranches: the slices that one dag_run asked for.",
 )
 
@@ -255,6 +257,7 @@ outputs = sa.Table(
     sa.Column("recorded_at", sa.Double, nullable=False),
     sa.Column("accepted_at", sa.Double, comment="Set once and never cleared, not even by removal."),
     sa.Column("state_at", sa.Double, nullable=False),
+    sa.Column("file_name", sa.Text, nullable=False, server_default="", comment="The path's last part."),
     sa.UniqueConstraint("submission_id", "execution", "name"),
     sa.ForeignKeyConstraint(["experiment", "run"], [slices.c.experiment, slices.c.run]),
     _one_of("state", OutputState),
@@ -277,6 +280,7 @@ sa.Index(
     sqlite_where=outputs.c.accepted_at.is_not(None),
     postgresql_where=outputs.c.accepted_at.is_not(None),
 )
+sa.Index("ix_outputs_file_name", outputs.c.file_name)
 sa.Index("ix_outputs_of_stage", outputs.c.experiment, outputs.c.run, outputs.c.stage, outputs.c.state)
 
 merges = sa.Table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context  # noqa: TID253  alembic alone loads this file
 
-from include.bookkeeping.node_tables import metadata
+from include.bookkeeping.count_tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=metadata, compare_type=True
