@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.bookkeeping.database import IN_LIMIT, LedgerDatabase, upsert
+from include.bookkeeping.database import LedgerDatabase, insert_into, rows_given
 from include.bookkeeping.ledger_outputs import verdict_record
 from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import OpenVerdict, ProgressSample
@@ -17,7 +17,7 @@ from include.campaign.states import Outcome, SubmissionState
 from include.errors import LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.engine import Connection, Row
 
@@ -26,27 +26,22 @@ if TYPE_CHECKING:
 COUNTS = ("idle", "running", "held", "completed", "removed", "unknown")
 OPEN = ("idle", "running", "held", "unknown")
 """Of these, the jobs that are not known to have ended."""
+SAMPLE_KEY = ("submission_id", "at")
 
 
 class LedgerProgress(LedgerDatabase):
     """The part of the ledger that knows how far things are."""
 
     def record_progress(self, samples: Sequence[ProgressSample]) -> None:
-        """Record samples of any number of submissions at once."""
+        """Record samples of any number of submissions at once, in one statement."""
         if not samples:
             return
         with self._write() as connection:
-            ids = _ids(connection, sorted({sample.tag for sample in samples}))
-            rows = [
-                {
-                    "submission_id": ids[sample.tag],
-                    "at": sample.at,
-                    **{name: getattr(sample, name) for name in COUNTS},
-                }
-                for sample in samples
-            ]
-            upsert(connection, progress_samples, rows, key=("submission_id", "at"))
-            _note_open_jobs(connection, rows)
+            known = _known(connection, sorted({sample.tag for sample in samples}))
+            _insert(connection, {(known[sample.tag].id, sample.at): sample for sample in samples})
+            # Of several samples of a submission the latest says what is open now.
+            latest = {each.tag: each for each in sorted(samples, key=lambda each: each.at)}
+            _note_open_jobs(connection, [(known[tag], each) for tag, each in latest.items()])
 
     def progress(self, tag: str) -> list[ProgressSample]:
         """Return the samples of `tag` in order of time."""
@@ -86,18 +81,38 @@ class LedgerProgress(LedgerDatabase):
             return [_open_verdict(row) for row in last.values()]
 
 
-def _note_open_jobs(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+def _insert(connection: Connection, samples: Mapping[tuple[int, float], ProgressSample]) -> None:
+    """Write samples by (submission, time); one that is there already is replaced."""
+    rows = [
+        {"submission_id": of, "at": at, **{name: getattr(sample, name) for name in COUNTS}}
+        for (of, at), sample in sorted(samples.items())
+    ]
+    columns = list(progress_samples.c)
+    given = rows_given(connection, columns, rows)
+    insert = insert_into(connection, progress_samples).from_select(
+        [each.name for each in columns],
+        # Without WHERE, SQLite takes ON CONFLICT for a join's condition: https://sqlite.org/lang_upsert.html
+        sa.select(given).where(sa.true()),
+    )
+    counts = {name: insert.excluded[name] for name in COUNTS}
+    connection.execute(insert.on_conflict_do_update(index_elements=list(SAMPLE_KEY), set_=counts))
+
+
+def _note_open_jobs(connection: Connection, latest: Sequence[tuple[Row[Any], ProgressSample]]) -> None:
     """Let jobs that were seen to have ended no longer count as being in flight (docs/limits.md).
 
-    In the order of ids, so that two triggerers never wait for each other in a circle.
+    Only where that changes, and in the order of ids, so that two triggerers never wait for each other in a
+    circle.
     """
-    left = sorted({row["submission_id"]: sum(row[name] for name in OPEN) for row in rows}.items())
-    jobs_open = sa.bindparam("still", type_=sa.Integer)
-    mine = (submissions.c.id == sa.bindparam("of")) & (submissions.c.state == SubmissionState.SUBMITTED)
-    statement = sa.update(submissions).where(mine, submissions.c.jobs_open != jobs_open)
-    connection.execute(
-        statement.values(jobs_open=jobs_open), [{"of": each, "still": jobs} for each, jobs in left]
-    )
+    now_open = {row.id: sum(getattr(sample, name) for name in OPEN) for row, sample in latest}
+    before = {row.id: row.jobs_open for row, _ in latest if row.state == SubmissionState.SUBMITTED}
+    changed = [
+        {"of": each, "still": now_open[each]} for each in sorted(before) if before[each] != now_open[each]
+    ]
+    if changed:
+        mine = (submissions.c.id == sa.bindparam("of")) & (submissions.c.state == SubmissionState.SUBMITTED)
+        jobs_open = sa.bindparam("still", type_=sa.Integer)
+        connection.execute(sa.update(submissions).where(mine).values(jobs_open=jobs_open), changed)
 
 
 def _not_passed(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -118,12 +133,13 @@ def _not_passed(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )  # fmt: skip
 
 
-def _ids(connection: Connection, tags: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for start in range(0, len(tags), IN_LIMIT):
-        query = sa.select(submissions.c.tag, submissions.c.id)
-        some = query.where(submissions.c.tag.in_(tags[start : start + IN_LIMIT]))
-        found.update({row.tag: row.id for row in connection.execute(some)})
+def _known(connection: Connection, tags: Sequence[str]) -> dict[str, Row[Any]]:
+    """Return tag → id, state and jobs_open of its submission; LedgerError if there is none."""
+    given = rows_given(connection, [submissions.c.tag], [{"tag": tag} for tag in tags])
+    mine = submissions.c
+    query = sa.select(mine.tag, mine.id, mine.state, mine.jobs_open)
+    rows = connection.execute(query.join_from(given, submissions, mine.tag == given.c.tag))
+    found = {row.tag: row for row in rows}
     for tag in tags:
         if tag not in found:
             raise LedgerError(f"the ledger has no submission {tag}: record its intent first")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import sqlalchemy
 
 from include.campaign.states import Outcome, OutputState
 from include.errors import LedgerError
@@ -176,6 +177,36 @@ def test_progress_samples(ledger, gen):
     with pytest.raises(LedgerError, match="no submission nobody"):
         ledger.record_progress([sample(gen, NOW + 60), sample("nobody", NOW)])
     assert ledger.progress(gen) == samples[:2]
+
+
+def test_a_poll_of_any_number_of_submissions_is_one_statement(ledger):
+    """Beside it one that reads, and one for each submission whose number of open jobs changed."""
+    plan = campaign_plan(runs=(1000, 1299))
+    ledger.reserve(plan, tranche=TRANCHE, dag_run_id="r", slices=300, now=NOW)
+    tags = [intend(ledger, "gen", run=run) for run in range(1000, 1300)]
+    for tag in tags:
+        ledger.record_submitted(tag, clusters=[("ap1", 7, 4)], message="", now=NOW)
+    sent: list[tuple[str, int]] = []
+
+    def note(_connection, _cursor, statement, given, _context, many):
+        words = " ".join(statement.split()[:3]).upper()
+        sent.append((words, len(given) if many else 1))
+
+    def poll(at, ended):
+        sent.clear()
+        samples = [
+            sample(tag, at, running=4 - (n < ended), completed=int(n < ended)) for n, tag in enumerate(tags)
+        ]
+        ledger.record_progress(samples)
+        return {words: times for words, times in sent if not words.startswith(("BEGIN", "SELECT"))}
+
+    sqlalchemy.event.listen(ledger._engine, "before_cursor_execute", note)
+    insert = {"INSERT INTO PROGRESS_SAMPLES": 1}
+    assert poll(NOW + 10.123456, 0) == insert
+    assert poll(NOW + 20.234567, 3) == {**insert, "UPDATE SUBMISSIONS SET": 3}
+    assert sum(words.startswith("SELECT") for words, _ in sent) <= 2
+    assert [each.at for each in ledger.progress(tags[299])] == [NOW + 10.123456, NOW + 20.234567]
+    assert ledger.jobs_in_flight(now=NOW + 20) == {"demo.z": 300 * 4 - 3}
 
 
 def progress_of(ledger, stage, *, run=None):
