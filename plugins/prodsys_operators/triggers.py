@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
@@ -17,13 +17,16 @@ from prodsys_operators.node_watch import NodeWatch
 from prodsys_operators.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from include.batch.pool import ClusterCounts
     from include.bookkeeping.records import Submission
     from include.campaign.plan import StagePlan
     from include.recovery.black_holes import Queued
 
+SAMPLE_EVERY_S = 60.0
+"""Counts that do not change are recorded at most so often, so that others see that they are looked at."""
+SAMPLED = ("idle", "running", "held", "completed", "removed", "unknown")
 LOG_EVERY_S = 60.0
 """A wait writes its counts when they change, and at least this often while its jobs run."""
 
@@ -49,6 +52,8 @@ class Watched:
 _watched: dict[tuple[str, int], Watched] = {}
 """(schedd, cluster) → what waits for it, in this triggerer."""
 _latest: dict[tuple[str, int], ClusterCounts] = {}
+_recorded: dict[str, ProgressSample] = {}
+"""Tag → what the ledger has of it last: waits that last for days must not fill it with the same."""
 _polled: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Event]] = {}
 """Schedd → what its next poll sets, and in which loop: no wait looks by the clock."""
 _nodes = NodeWatch()
@@ -113,6 +118,7 @@ class SubmissionTrigger(BaseTrigger):
 
         The counts of a cluster that is not are its latest. A time that has come proves nothing by itself.
         """
+        _watched.update({(item.schedd, item.cluster): item for item in watched})
         waits = [asyncio.create_task(wait(item, holds_known=self.holds_known)) for item in watched]
         pending: set[asyncio.Task[ClusterCounts]] = set(waits)
         end = None if self.again_s is None else time.monotonic() + self.again_s
@@ -134,6 +140,7 @@ class SubmissionTrigger(BaseTrigger):
         finally:
             for task in waits:
                 task.cancel()
+            forget(watched)
 
     def _needs_a_look(self, counts: Sequence[ClusterCounts]) -> bool:
         """Whether held jobs are to be looked at: new ones, or some whose pause is over now."""
@@ -181,20 +188,24 @@ async def wait(item: Watched, *, holds_known: int) -> ClusterCounts:
     from include.batch.watcher import watcher_for
 
     watcher = watcher_for(item.schedd, interval_s=settings().poll_interval, on_poll=record)
-    key = (item.schedd, item.cluster)
-    _watched[key] = item
-    try:
-        return await watcher.wait_for(
-            item.cluster,
-            item.jobs,
-            hold_limit_s=item.hold_limit_s,
-            unknown_limit_s=item.unknown_limit_s,
-            hold_pause_s=item.hold_pause_s,
-            holds_known=holds_known,
-        )
-    finally:
-        _watched.pop(key, None)
-        _latest.pop(key, None)
+    return await watcher.wait_for(
+        item.cluster,
+        item.jobs,
+        hold_limit_s=item.hold_limit_s,
+        unknown_limit_s=item.unknown_limit_s,
+        hold_pause_s=item.hold_pause_s,
+        holds_known=holds_known,
+    )
+
+
+def forget(watched: Sequence[Watched]) -> None:
+    """Forget what a wait was for, unless another wait for it has begun since."""
+    for item in watched:
+        key = (item.schedd, item.cluster)
+        if _watched.get(key) is item:
+            del _watched[key]
+            _latest.pop(key, None)
+            _recorded.pop(item.tag, None)
 
 
 def look_up(tag: str) -> tuple[Watched, ...]:
@@ -235,7 +246,9 @@ def record(schedd: str, polled: Mapping[int, ClusterCounts], at: float) -> None:
         _latest[schedd, cluster] = polled[cluster]
     try:
         with settings().open_ledger() as ledger:
-            ledger.record_progress([sample(item.tag, polled[cluster], at) for cluster, item in items.items()])
+            news = [each for each in samples({item.tag for item in items.values()}, at) if is_news(each)]
+            ledger.record_progress(news)
+            _recorded.update({each.tag: each for each in news})
             reached("wait.polled")
             clusters = {cluster: queued(item, polled[cluster]) for cluster, item in items.items()}
             _nodes.after_poll(ledger, settings().open_pool, schedd, polled, clusters, at=at)
@@ -243,18 +256,21 @@ def record(schedd: str, polled: Mapping[int, ClusterCounts], at: float) -> None:
         was_polled(schedd)
 
 
-def sample(tag: str, count: ClusterCounts, at: float) -> ProgressSample:
-    """Return one cluster's counts as the ledger keeps them."""
-    return ProgressSample(
-        tag=tag,
-        at=at,
-        idle=count.idle,
-        running=count.running,
-        held=count.held,
-        completed=count.completed,
-        removed=count.removed,
-        unknown=count.unknown,
-    )
+def is_news(new: ProgressSample) -> bool:
+    """Whether the ledger is to have a sample: its counts are others than the last ones, or those are old."""
+    last = _recorded.get(new.tag)
+    return last is None or replace(last, at=new.at) != new or new.at - last.at >= SAMPLE_EVERY_S
+
+
+def samples(tags: Collection[str], at: float) -> list[ProgressSample]:
+    """Return the latest counts of each tag, over all its clusters; jobs not polled yet are unknown."""
+    found: dict[str, dict[str, int]] = {tag: dict.fromkeys(SAMPLED, 0) for tag in tags}
+    for key, item in list(_watched.items()):
+        if item.tag in found:
+            count = _latest.get(key, unseen(item))
+            for name in SAMPLED:
+                found[item.tag][name] += getattr(count, name)
+    return [ProgressSample(tag=tag, at=at, **counts) for tag, counts in found.items()]
 
 
 def queued(item: Watched, count: ClusterCounts) -> Queued:
@@ -289,8 +305,7 @@ def in_numbers(count: ClusterCounts) -> dict[str, int]:
 
 def in_words(count: ClusterCounts) -> str:
     """Return counts as a phrase, leaving out what is zero."""
-    names = ("idle", "running", "held", "completed", "removed", "unknown")
-    parts = [f"{number} {name}" for name in names if (number := getattr(count, name))]
+    parts = [f"{number} {name}" for name in SAMPLED if (number := getattr(count, name))]
     return f"{', '.join(parts) or 'nothing seen yet'} of {count.total}"
 
 

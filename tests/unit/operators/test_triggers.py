@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 from typing import TYPE_CHECKING, Self
 
@@ -80,8 +81,8 @@ def world(deployment: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Settings, "open_pool", lambda _: made.open_pool())
     monkeypatch.setattr(triggers, "_nodes", NodeWatch())
     yield made
-    triggers._watched.clear()
-    triggers._latest.clear()
+    for known in (triggers._watched, triggers._latest, triggers._recorded):
+        known.clear()
 
 
 def exclude(world: Deployment, name: str, at: float) -> None:
@@ -155,6 +156,37 @@ def test_a_poll_is_kept_as_progress(world: Deployment) -> None:
     world.poll(NOW)
     count = triggers._latest[AP1, cluster]
     assert (count.idle, count.running, world.opened) == (2, 1, 0)
+
+
+def samples_of(world: Deployment) -> list[tuple[float, int, int]]:
+    with world.settings.open_ledger() as ledger:
+        found = ledger.progress("unit.three/t/000010/gen/recovery-0")
+    return [(each.at - NOW, each.idle, each.running) for each in found]
+
+
+def test_counts_that_stay_the_same_are_recorded_once_a_minute(world: Deployment) -> None:
+    cluster = world.submit(0, RequestChanges())
+    for second in range(0, 130, 10):
+        world.poll(NOW + second)
+    assert samples_of(world) == [(0, 3, 0), (60, 3, 0), (120, 3, 0)]
+    world.pool.set_status(AP1, cluster, JobStatus.RUNNING, processes=[1])
+    world.poll(NOW + 130)
+    assert samples_of(world)[-1] == (130, 2, 1)
+
+
+def test_a_submission_of_two_clusters_has_one_sample_a_poll_with_both(world: Deployment) -> None:
+    cluster = world.submit(0, RequestChanges())
+    (first,) = triggers._watched.values()
+    other = world.pool.submit(AP1, first.tag, 2)
+    world.pool.set_status(AP1, other, JobStatus.RUNNING)
+    second = dataclasses.replace(first, cluster=other, jobs=2)
+    triggers._watched[AP1, other] = second
+    world.poll(NOW)
+    assert samples_of(world) == [(0, 3, 2)]
+    triggers.forget([dataclasses.replace(first)])
+    assert (AP1, cluster) in triggers._watched, "another wait's"
+    triggers.forget([first, second])
+    assert not triggers._watched
 
 
 class Lines(logging.Handler):
