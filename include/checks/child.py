@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
@@ -21,6 +23,8 @@ KEPT_STDERR = 8 * 2**10
 _BLOCK = 64 * 2**10
 _AFTER_END_S = 0.5
 """A child of the program may keep its stdout open: no more is read after so long."""
+LEASH_S = 10
+"""A program whose caller was killed is ended by coreutils' `timeout` so long after its time, seconds."""
 _REAP_S = 10
 """A killed process that does not go away in this time hangs in the kernel: it is left."""
 
@@ -46,8 +50,9 @@ def run_bounded(
 
     Raises OSError if it cannot be started.
     """
+    _require_executable(command[0])
     process = subprocess.Popen(
-        command,
+        [*_leash(timeout_s), *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -73,6 +78,21 @@ def run_bounded(
         stdout=bytes(talk.stdout),
         stderr=bytes(talk.stderr),
     )
+
+
+def _require_executable(path: str) -> None:
+    """Raise OSError for what certainly cannot be started."""
+    if os.path.isdir(path):  # noqa: PTH112
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not os.access(path, os.X_OK):
+        number = errno.EACCES if os.path.exists(path) else errno.ENOENT  # noqa: PTH110
+        raise OSError(number, os.strerror(number), path)
+
+
+def _leash(timeout_s: float) -> list[str]:
+    """Return what to put before a command so that its group ends even if this process is killed before it."""
+    program = shutil.which("timeout")
+    return [program, "--signal=KILL", f"{timeout_s + LEASH_S:.0f}"] if program else []
 
 
 class _Talk:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +171,23 @@ def test_a_hang_is_stopped_with_all_that_it_started(plan, tmp_path):
     assert all(gone(int((tmp_path / name).read_text())) for name in ("child", "own"))
 
 
+def test_a_check_ends_even_if_its_caller_is_killed(plan, tmp_path):
+    check = shell(
+        tmp_path, f"sleep 60 & echo $! $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pids; wait"
+    )
+    code = (
+        "from include.checks import child; child.LEASH_S = 1; "
+        f"child.run_bounded([{check.script!r}], stdin=b'', timeout_s=1, environment={{}}, folder='/')"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "pids").exists() and time.monotonic() < deadline:
+        pass
+    caller.kill()
+    caller.wait()
+    assert all(gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+
+
 def test_a_child_that_keeps_stdout_open_is_not_waited_for(plan, tmp_path):
     check = shell(tmp_path, f"sleep 60 & echo $! > {tmp_path}/child; echo '{PASSED}'")
     started = time.monotonic()
@@ -199,6 +218,11 @@ def test_what_cannot_be_started(plan, tmp_path):
         Outcome.UNKNOWN,
         "none cannot be started: No such file or directory",
     )
+    (tmp_path / "plain").write_text("no program")
+    verdict = ask(plan, own(script=str(tmp_path / "plain")), {}, {}).verdict
+    assert verdict.reason == "plain cannot be started: Permission denied"
+    verdict = ask(plan, own(script=str(tmp_path)), {}, {}).verdict
+    assert verdict.reason.endswith("cannot be started: Is a directory")
 
 
 MODULE = """
