@@ -172,9 +172,11 @@ def _ledger(
         if not diagnoses:
             _nothing(opened, asked["dag_id"], as_json=as_json)
         elif rules is not None:
+            from include.recovery.duplicates import CATEGORY
             from include.triage.replay import replay
 
-            _replayed(replay(rules, opened, diagnoses), as_json=as_json)
+            failed = [each for each in diagnoses if each.diagnosis.category != CATEGORY]
+            _replayed(replay(rules, opened, failed), as_json=as_json)
         else:
             _groups(opened, diagnoses, as_json=as_json)
 
@@ -231,12 +233,15 @@ def _replayed(found: Replay, *, as_json: bool) -> None:
              "evidence_before": one.example.diagnosis.evidence, "now": _plain(one.now)}
             for one in found.changes
         ]  # fmt: skip
-        _json({"judged": found.judged, "without_log": found.without_log, "changes": changes})
+        counts = {"judged": found.judged, "without_log": found.without_log, "overtaken": found.overtaken}
+        _json({**counts, "changes": changes})
         return
     typer.echo(
         f"replay: {found.judged} past failures judged again, {found.without_log} of them without a log; "
         f"{found.changed} would be judged otherwise"
     )
+    if found.overtaken:
+        typer.echo(f"not judged: {found.overtaken}, whose outputs failed a check that was overtaken since")
     for one in found.changes:
         record = one.example.diagnosis
         typer.echo(f"{one.jobs} x {one.before} -> {one.after}")

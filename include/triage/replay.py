@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         JobRecord,
         OpenVerdict,
         StageDiagnosis,
+        Submission,
         VerdictRecord,
     )
+    from include.campaign.plan import CampaignPlan
     from include.triage.classify import Triage
     from include.triage.failure import Diagnosis
 
@@ -37,6 +39,12 @@ class Past(Protocol):
 
     def open_verdicts(self, dag_id: str, tranche: str) -> list[OpenVerdict]:
         """Return why subruns of a tranche are not accepted."""
+
+    def submission(self, tag: str) -> Submission | None:
+        """Return a submission."""
+
+    def plan_of(self, dag_id: str, tranche: str) -> CampaignPlan:
+        """Return the plan that a tranche was pinned to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +67,8 @@ class Replay:
     judged: int
     without_log: int
     """Of those: the log is gone, or there never was one."""
+    overtaken: int
+    """Not judged: a check had found fault with a job that ended well, and its verdict was overtaken since."""
     changes: tuple[Change, ...]
     """Most frequent first."""
 
@@ -72,8 +82,9 @@ def replay(triage: Triage, ledger: Past, diagnoses: Sequence[StageDiagnosis], *,
     """Judge past failures by the rules of `triage`: by what the ledger has, and by logs still there."""
     counted: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], tuple[StageDiagnosis, Diagnosis]] = {}
-    missing = 0
+    judged = missing = 0
     for some, failures in _by_submission(ledger, diagnoses):
+        judged += len(some)
         missing += sum(not failure.log for failure in failures)
         for item, now in zip(some, triage.diagnose(failures, workers=workers), strict=True):
             then = item.diagnosis
@@ -85,7 +96,8 @@ def replay(triage: Triage, ledger: Past, diagnoses: Sequence[StageDiagnosis], *,
         Change(before=key[0], after=key[1], jobs=jobs, example=first[key][0], now=first[key][1])
         for key, jobs in counted.most_common()
     )
-    return Replay(judged=len(diagnoses), without_log=missing, changes=tuple(changes))
+    overtaken = len(diagnoses) - judged
+    return Replay(judged=judged, without_log=missing, overtaken=overtaken, changes=tuple(changes))
 
 
 def named(diagnosis: Diagnosis | DiagnosisRecord) -> str:
@@ -110,7 +122,29 @@ def _by_submission(
         logs: dict[tuple[int, int], ExecutionRecord] = {}
         for execution in ledger.executions(tag):
             logs[execution.cluster, execution.process] = execution
-        yield some, [_failure(item, jobs, logs, verdicts[place]) for item in some]
+        asked = _asked(ledger, some[0])
+        known = [(each, _failure(each, jobs, logs, verdicts[place], asked)) for each in some]
+        left = [pair for pair in known if _is_told(pair[1])]
+        yield [pair[0] for pair in left], [pair[1] for pair in left]
+
+
+def _asked(ledger: Past, item: StageDiagnosis) -> tuple[int | None, int | None]:
+    """Return the memory (MB) and lifetime (s) that the submission's jobs asked for."""
+    submission = ledger.submission(item.tag)
+    if submission is None:
+        return None, None
+    own, changes = ledger.plan_of(item.dag_id, item.tranche).stage(item.stage).resources, submission.changes
+    return changes.memory_mb or own.memory_mb, changes.lifetime_s or own.lifetime_s
+
+
+def _is_told(failure: Failure) -> bool:
+    """Whether the ledger still says what was wrong: with a job that ended well only a verdict does."""
+    ad = failure.ad
+    if failure.verdict.reason:
+        return True
+    if ad is None:
+        return bool(failure.log)
+    return ad.status is not JobStatus.COMPLETED or ad.exit_code != 0 or ad.exit_signal is not None
 
 
 def _failure(
@@ -118,6 +152,7 @@ def _failure(
     jobs: dict[str, JobRecord],
     executions: dict[tuple[int, int], ExecutionRecord],
     verdicts: dict[tuple[str, int], VerdictRecord],
+    asked: tuple[int | None, int | None],
 ) -> Failure:
     """Return a past failure as far as the ledger still has it."""
     record = item.diagnosis
@@ -136,6 +171,8 @@ def _failure(
         report=None,
         log=execution.log if execution is not None and _there(execution.log) else "",
         held=job is not None and job.status is JobStatus.HELD,
+        requested_memory_mb=asked[0],
+        lifetime_s=asked[1],
     )
 
 
@@ -157,7 +194,7 @@ def _verdict(record: DiagnosisRecord, verdict: VerdictRecord | None) -> Verdict:
     if record.exit_signal is not None:
         reason = f"signal {record.exit_signal} ended the job"
     else:
-        reason = f"exit code {record.exit_code} from the job" if record.exit_code is not None else ""
+        reason = f"exit code {record.exit_code} from the job" if record.exit_code else ""
     return Verdict(check="exit", outcome=Outcome.FAILED, reason=reason, evidence=record.evidence)
 
 

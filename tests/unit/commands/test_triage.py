@@ -131,6 +131,24 @@ def test_replay_tells_what_would_change_and_writes_nothing(url: str, tmp_path: P
     assert (same["judged"], same["changes"]) == (3, [])
 
 
+def test_a_replay_knows_what_was_asked_for_and_what_nobody_remembers(url: str) -> None:
+    """By the same rules nothing changes: not for memory, a recovered cut file, or a duplicate."""
+    with Ledger(url) as ledger:
+        tag = records.intend(ledger, "gen", recovery=1)
+        killed = records.job(0, cluster=8, exit_code=None, exit_signal=9, memory_mb=490)
+        ledger.record_jobs(tag, [killed, *(records.job(n, cluster=8) for n in (1, 2))])
+        memory = diagnosis(
+            0, category="memory", rule="ended-out-of-memory", remedy=Remedy.MORE_MEMORY, exit_code=None,
+            exit_signal=9, job_id="8.0@ap1",
+        )  # fmt: skip
+        cut = diagnosis(1, category="data", rule="output-cut", exit_code=None, job_id="8.1@ap1")
+        twice = diagnosis(2, category="duplicate", remedy=Remedy.NONE, exit_code=0, job_id="8.2@ap1")
+        ledger.record_diagnoses(tag, [memory, cut, twice], now=records.NOW)
+    found = json.loads(prodsys("--replay", "--json", ledger=url).stdout)
+    assert (found["judged"], found["overtaken"], found["changes"]) == (4, 1, [])
+    assert "not judged: 1, whose outputs failed a check" in prodsys("--replay", ledger=url).stdout
+
+
 def test_logs_by_hand(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     log.write_text("Traceback (most recent call last):\nMemoryError\n")
