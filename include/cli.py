@@ -7,7 +7,7 @@ import typer
 from embedded import cli as pool_commands
 from embedded import commands as deployment
 from include.bookkeeping import commands as ledger_commands
-from include.commands import check, nodes, orphans, specs, status, triage, truth
+from include.commands import check, logs, nodes, orphans, specs, status, triage, truth
 
 app = typer.Typer(
     name="prodsys",
@@ -22,6 +22,7 @@ triage.register(app)
 check.register(app)
 orphans.register(app)
 truth.register(app)
+logs.register(app)
 deployment.register(app)
 app.add_typer(pool_commands.app, name="pool")
 app.add_typer(ledger_commands.app, name="ledger")

@@ -17,6 +17,7 @@ FOR_JOBS, FOR_READERS = "prodsys-log", "prodsys-log-reader"
 LEAST_KEY_BYTES = 32
 JOB_TOKEN_S = 60 * 86400.0
 """A job's token holds for so long after its submission was intended: idle time, run time and holds."""
+READER_TOKEN_S = 90 * 86400.0
 LONGEST_TOKEN = 2000
 """Characters; a longer one is not looked at."""
 
