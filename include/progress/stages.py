@@ -1,0 +1,140 @@
+"""The stages of a tranche with their bars, rates and ends."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from include.progress.bars import Bar, bar_of, subruns_a_job, total
+from include.progress.estimate import HORIZON_S, Estimate, Outlook, estimate, latest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from include.bookkeeping.overview_records import (
+        EndedJobs,
+        OpenQuestion,
+        OpenSubmission,
+        Overview,
+        StageCount,
+        TrancheFacts,
+    )
+    from include.progress.estimate import Point
+
+LOOKS = 9
+"""Moments at which the ended jobs are looked up, for the rate."""
+Key = tuple[str, str]
+"""dag_id, tranche."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageLine:
+    """One stage of a tranche."""
+
+    stage: str
+    is_merge: bool
+    bar: Bar
+    estimate: Estimate
+    duplicates: int
+    duplicate_bytes: int
+    bytes: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrancheState:
+    """How one tranche stands."""
+
+    facts: TrancheFacts
+    stages: tuple[StageLine, ...]
+    questions: tuple[OpenQuestion, ...]
+    estimate: Estimate
+    """Of the whole."""
+    seen_at: float | None
+    """When its jobs were last counted; None: none are open."""
+
+    @property
+    def bar(self) -> Bar:
+        """All stages together."""
+        return total(line.bar for line in self.stages)
+
+    @property
+    def percent(self) -> float:
+        """The mean of the stages, each weighing the same: 0..100."""
+        return sum(line.bar.percent for line in self.stages) / len(self.stages) if self.stages else 0.0
+
+
+def looks(now: float) -> list[float]:
+    """Return the moments to give to `Ledger.overview`."""
+    return [now - HORIZON_S * (LOOKS - 1 - number) / (LOOKS - 1) for number in range(LOOKS)]
+
+
+def states_of(overview: Overview, *, now: float) -> list[TrancheState]:
+    """Return how each tranche of an overview stands, in its order."""
+    counts: dict[Key, list[StageCount]] = defaultdict(list)
+    for count in overview.counts:
+        counts[count.dag_id, count.tranche].append(count)
+    sent: dict[tuple[str, str, str], list[OpenSubmission]] = defaultdict(list)
+    for submission in overview.submissions:
+        sent[submission.dag_id, submission.tranche, submission.stage].append(submission)
+    ended: dict[tuple[str, str, str], list[EndedJobs]] = defaultdict(list)
+    for each in overview.ended:
+        ended[each.dag_id, each.tranche, each.stage].append(each)
+    questions: dict[Key, list[OpenQuestion]] = defaultdict(list)
+    for question in overview.questions:
+        questions[question.dag_id, question.tranche].append(question)
+    found = []
+    for facts in overview.tranches:
+        key = (facts.dag_id, facts.tranche)
+        lines = tuple(
+            _line(count, sent[*key, count.stage], ended[*key, count.stage], facts, now=now)
+            for count in sorted(counts[key], key=lambda count: count.number)
+        )
+        seen = [each.at for count in counts[key] for each in sent[*key, count.stage] if each.at is not None]
+        found.append(
+            TrancheState(
+                facts=facts,
+                stages=lines,
+                questions=tuple(questions[key]),
+                estimate=latest_of(line.estimate for line in lines),
+                seen_at=max(seen, default=None),
+            )
+        )
+    return found
+
+
+def _line(
+    count: StageCount,
+    submissions: Sequence[OpenSubmission],
+    ended: Sequence[EndedJobs],
+    facts: TrancheFacts,
+    *,
+    now: float,
+) -> StageLine:
+    bar = bar_of(count, submissions)
+    # A merge's jobs stand for many subruns; without an open one to go by, the rate is in jobs.
+    width = max((subruns_a_job(each) for each in submissions), default=1.0)
+    points = _since_sent([(each.at, each.jobs * width) for each in ended], facts.reserved_at)
+    return StageLine(
+        stage=count.stage,
+        is_merge=count.is_merge,
+        bar=bar,
+        estimate=_outlook(bar, points, now=now),
+        duplicates=count.duplicates,
+        duplicate_bytes=count.duplicate_bytes,
+        bytes=count.bytes,
+        events=count.events,
+    )
+
+
+def _outlook(bar: Bar, points: Sequence[Point], *, now: float) -> Estimate:
+    if not points and bar.to_end and bar.waiting == bar.to_end:
+        return Estimate(outlook=Outlook.WAITING)
+    return estimate(points, bar.to_end, now=now)
+
+
+def _since_sent(points: Iterable[Point], reserved_at: float) -> list[Point]:
+    """Leave out the time before there was anything to do."""
+    kept = [point for point in sorted(points) if point[0] > reserved_at]
+    return [(reserved_at, 0.0), *kept] if kept and kept[0][1] == 0 else kept

@@ -1,0 +1,64 @@
+"""The ledger of this process, and what it said a moment ago: many open browsers cost one look."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from prodsys_operators.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from include.bookkeeping.ledger import Ledger
+
+FRESH_S = 2.0
+"""What was looked up stays good for so long, seconds."""
+KEPT = 256
+
+Value = TypeVar("Value")
+
+
+@cache
+def ledger() -> Ledger:
+    """Return the deployment's ledger; its connections are shared by all requests of this process."""
+    return settings().open_ledger()
+
+
+class Recent(Generic[Value]):
+    """Remembers values for a moment; who asks while one is made waits for it instead of making another."""
+
+    def __init__(self, *, fresh_s: float = FRESH_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fresh_s = fresh_s
+        self._clock = clock
+        self._values: dict[Hashable, tuple[float, Value]] = {}
+        self._making: dict[Hashable, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return the value of `key`, made anew if it is too old."""
+        with self._lock:
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
+            there = self._values.get(key)
+            if there is not None and self._clock() - there[0] < self._fresh_s:
+                return there[1]
+            value = make()
+            with self._lock:
+                self._values[key] = (self._clock(), value)
+                self._forget()
+            return value
+
+    def clear(self) -> None:
+        """Forget everything, after an action that changed what pages show."""
+        with self._lock:
+            self._values.clear()
+
+    def _forget(self) -> None:
+        """Keep the number of values bounded."""
+        if len(self._values) > KEPT:
+            for key in sorted(self._values, key=lambda key: self._values[key][0])[: KEPT // 2]:
+                del self._values[key]
+                self._making.pop(key, None)

@@ -1,0 +1,263 @@
+"""Every route: who may see it, what hostile text becomes, what its headers say."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.ledger_records import TRANCHE
+from tests.progress_ledger import HOSTILE
+
+if TYPE_CHECKING:
+    from tests.unit.pages.conftest import Pages
+
+OF_ALL = (
+    "/campaigns",
+    "/campaigns.json",
+    "/campaigns.csv",
+    "/nodes",
+    "/nodes.json",
+    "/nodes.csv",
+    "/search?q=1000",
+)
+OF_CAMPAIGN = (
+    "", "/campaign.json", "/curve.json", "/curve.csv", "/slices.csv", "/triage", "/triage.json",
+    "/triage.csv",
+    "/jobs/1/2", "/jobs/1/2/job.json", "/jobs/1/2/log", "/job?tag=x&process=0",
+)  # fmt: skip
+EVIL = ("<script>alert", "<img src=x", " 49 ")
+
+
+def routes(pages: Pages) -> set[str]:
+    (mount,) = [each for each in pages.app.routes if getattr(each, "path", "") == "/prodsys"]
+    return {each.path for each in mount.routes if each.path != "/static"}
+
+
+def test_every_route_is_looked_at_here(pages: Pages) -> None:
+    """A route that is added without a test of who may see it fails here."""
+    told = {path.partition("?")[0] for path in OF_ALL}
+    of_campaign = {path.partition("?")[0] for path in OF_CAMPAIGN}
+    told |= {
+        "/campaigns/{dag_id}" + path.replace("/1/2", "/{submission_id}/{process}") for path in of_campaign
+    }
+    told |= {"/campaigns/{dag_id}/answer", "/nodes/exclude", "/nodes/lift"}
+    assert routes(pages) == told
+
+
+@pytest.mark.parametrize("path", [*OF_ALL, *(f"/campaigns/demo.z{path}" for path in OF_CAMPAIGN)])
+def test_nobody_sees_anything_without_signing_in(pages: Pages, path: str) -> None:
+    answer = pages.get(path, who="")
+    assert answer.status_code == 401
+    assert "1000" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/campaigns/demo.z/answer", "/nodes/exclude", "/nodes/lift"])
+def test_nobody_does_anything_without_signing_in(pages: Pages, path: str) -> None:
+    assert pages.post(path, {"kind": "node", "name": "wn1"}, who="").status_code == 401
+
+
+@pytest.mark.parametrize("path", OF_CAMPAIGN)
+@pytest.mark.parametrize("dag_id", ["demo.secret", "demo.nowhere"])
+def test_a_dag_that_one_may_not_see_is_refused_like_one_that_is_not_there(
+    pages: Pages, dag_id: str, path: str
+) -> None:
+    assert pages.get(f"/campaigns/{dag_id}{path}").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/campaigns", "/campaigns.json", "/campaigns.csv", "/campaigns?q=secret",
+     "/search?q=3000",
+     "/search?q=9.0", "/search?q=9.0@ap1", "/search?q=3000/1", "/nodes", "/nodes.json",
+     "/campaigns/demo.z/jobs/3/0"],
+)  # fmt: skip
+def test_lists_and_searches_know_nothing_of_it(pages: Pages, path: str) -> None:
+    answer = pages.get(path)
+    assert "demo.secret" not in answer.text
+    if path.startswith("/search"):
+        assert "Nothing found" in answer.text
+    assert "/jobs/3/" not in answer.text
+
+
+def test_who_may_read_sees_the_campaign(pages: Pages) -> None:
+    page = pages.get("/campaigns", who="bob").text
+    assert "demo.z" in page
+    assert "demo.quiet" not in page
+    assert "gen, run 1000: a decision is asked for" in page
+    assert 'aria-label="gen: 25 % of 8 subruns: 2 accepted' in page
+    assert page.index("demo.z") < page.index("CSV")
+
+
+@pytest.mark.parametrize(
+    "path", ["/campaigns/demo.z", "/campaigns/demo.z/triage", "/campaigns/demo.z/jobs/1/2"]
+)
+def test_hostile_text_is_text(pages: Pages, path: str) -> None:
+    page = pages.get(path).text
+    assert "evil" in page
+    for evil in EVIL:
+        assert evil not in page
+
+
+def test_hostile_text_in_a_search_is_text(pages: Pages) -> None:
+    page = pages.get("/search?q=%3Cscript%3Ealert(1)%3C/script%3E").text
+    assert "&lt;script&gt;" in page
+    assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["' OR 1=1 --", "%27; DROP TABLE jobs; --", "1000/1; DELETE FROM jobs",
+     "%", "_", "\\",
+     "99999999999999999999.1",
+     "4294967296", "1000/99999999999", "\x00", "default.root' UNION SELECT 1", "9" * 300],
+)  # fmt: skip
+def test_sql_in_a_search_is_a_name_that_nothing_has(pages: Pages, text: str) -> None:
+    answer = pages.send("GET", "/search", who="ann", params={"q": text})
+    assert answer.status_code == 200
+    assert "/jobs/" not in answer.text
+    assert pages.get("/search?q=1000").text.count("/jobs/") >= 4
+
+
+@pytest.mark.parametrize("text", ["7.2@ap1", "7.2", "1000/2", "run 1000 subrun 2"])
+def test_one_hit_is_one_click(pages: Pages, text: str) -> None:
+    answer = pages.send("GET", "/search", who="ann", params={"q": text})
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/prodsys/campaigns/demo.z/jobs/1/2"
+
+
+def test_a_file_name_finds_its_job(pages: Pages) -> None:
+    (made,) = pages.ledger.outputs_of(1, 1, 1)
+    answer = pages.send("GET", "/search", who="ann", params={"q": made.path})
+    assert answer.status_code in {200, 303}
+    assert "/campaigns/demo.z/jobs/1/1" in answer.headers.get("location", answer.text)
+
+
+def test_headers_forbid_what_pages_do_not_need(pages: Pages) -> None:
+    for path in ("/campaigns", "/nodes", "/static/pages.js", "/nowhere"):
+        headers = pages.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "script-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_pages_have_no_inline_script_or_style(pages: Pages) -> None:
+    for path in (
+        "/campaigns",
+        "/campaigns/demo.z",
+        "/campaigns/demo.z/triage",
+        "/nodes",
+        "/campaigns/demo.z/jobs/1/2",
+    ):
+        page = pages.get(path).text
+        assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=\"", page), path
+        assert "//" not in "".join(re.findall(r'(?:src|href)="(//|https?:)', page)), path
+
+
+def test_an_unchanged_page_costs_nothing_to_send(pages: Pages) -> None:
+    first = pages.get("/campaigns.csv")
+    again = pages.get("/campaigns.csv", **{"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    live = pages.get("/campaigns", **{"x-prodsys-live": "1"})
+    assert "<html" not in live.text
+    assert "demo.z" in live.text
+
+
+def test_tables_are_no_formulas(pages: Pages) -> None:
+    rows = list(csv.reader(io.StringIO(pages.get("/campaigns/demo.z/triage.csv").text)))
+    assert rows[0][:3] == ["stage", "category", "rule"]
+    assert not any(cell[:1] in "=+-@" for row in rows[1:] for cell in row if cell)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [("sort=nmae", "did you mean &#39;name&#39;"), ("standing=rnus", "did you mean &#39;runs&#39;")],
+)
+def test_a_wrong_wish_is_told_the_right_one(pages: Pages, query: str, words: str) -> None:
+    answer = pages.get(f"/campaigns?{query}")
+    assert answer.status_code == 404
+    assert words in answer.text
+
+
+def test_a_dag_run_that_has_not_begun_has_a_page(pages: Pages) -> None:
+    assert "has not reserved its run numbers yet" in pages.get("/campaigns/demo.z?run_id=later").text
+    assert "Stages" in pages.get("/campaigns/demo.z?run_id=run of z").text
+    assert pages.get(f"/campaigns/demo.z?tranche={TRANCHE}").status_code == 200
+    assert pages.get("/campaigns/demo.z?tranche=other").status_code == 404
+
+
+# Acting
+
+NODE = {"kind": "node", "name": "wn9.example", "why": "it eats jobs", "lasts": "2 h"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "http://evil.example"},
+        {"x": "y"},
+    ],
+)
+def test_a_form_of_another_site_is_refused(pages: Pages, headers: dict[str, str]) -> None:
+    answer = pages.post("/nodes/exclude", NODE, **headers)
+    assert answer.status_code == 403
+    assert pages.ledger.exclusions(0, all=True) == [] or NODE["name"] not in {
+        each.name for each in pages.ledger.exclusions(0, all=True)
+    }
+
+
+def test_who_may_edit_nothing_does_nothing(pages: Pages) -> None:
+    assert pages.post("/nodes/exclude", NODE, who="bob").status_code == 403
+    assert "Exclude a node" not in pages.get("/nodes", who="bob").text
+    answer = {
+        "dag_run_id": "run of z", "tranche": TRANCHE, "stage": "gen", "slice_index": 0, "choice": "Stop",
+    }  # fmt: skip
+    assert pages.post("/campaigns/demo.z/answer", answer, who="bob").status_code == 403
+    assert pages.post("/campaigns/demo.secret/answer", answer).status_code == 403
+    page = pages.get("/campaigns/demo.z/triage", who="bob").text
+    assert "what now?" in page
+    assert '<form method="post"' not in page
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "pool"},
+        {"name": "a b;"},
+        {"why": "  "},
+        {"lasts": "soon"},
+        {"lasts": "900 d"},
+        {"lasts": "0 s"},
+    ],
+)
+def test_a_wrong_exclusion_is_refused(pages: Pages, wrong: dict[str, str]) -> None:
+    before = pages.ledger.exclusions(0, all=True)
+    assert pages.post("/nodes/exclude", {**NODE, **wrong}).status_code == 422
+    assert pages.ledger.exclusions(0, all=True) == before
+
+
+def test_an_exclusion_is_made_and_lifted_under_the_users_name(pages: Pages) -> None:
+    answer = pages.post("/nodes/exclude", NODE)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/prodsys/nodes")
+    page = pages.get("/nodes").text
+    assert "wn9.example" in page
+    assert "it eats jobs" in page
+    assert pages.post("/nodes/lift", {"kind": "node", "name": "wn9.example"}).status_code == 303
+    assert pages.post("/nodes/lift", {"kind": "node", "name": "wn9.example"}).status_code == 404
+    done = [(each.who, each.kind.value) for each in pages.ledger.actions() if "wn9" in each.detail]
+    assert done == [("ann", "exclude"), ("ann", "lift")]
+
+
+def test_a_question_that_airflow_does_not_ask_is_not_answered(pages: Pages) -> None:
+    answer = {
+        "dag_run_id": "run of z", "tranche": TRANCHE, "stage": "gen", "slice_index": 0, "choice": "Stop",
+    }  # fmt: skip
+    assert pages.post("/campaigns/demo.z/answer", answer).status_code == 404
+    assert pages.post("/campaigns/demo.z/answer", {**answer, "choice": HOSTILE}).status_code == 422
