@@ -17,6 +17,7 @@ from include.bookkeeping.ledger_oversight import LedgerOversight
 from include.bookkeeping.ledger_overview import LedgerOverview
 from include.bookkeeping.ledger_progress import LedgerProgress
 from include.bookkeeping.ledger_removal import LedgerRemoval
+from include.bookkeeping.ledger_report import LedgerReport
 from include.bookkeeping.ledger_slices import LedgerSlices
 from include.bookkeeping.ledger_submissions import LedgerSubmissions
 
@@ -39,6 +40,7 @@ class Ledger(
     LedgerOverview,
     LedgerCampaignPage,
     LedgerLookup,
+    LedgerReport,
 ):
     """What is known of every campaign, in SQLite or Postgres.
 

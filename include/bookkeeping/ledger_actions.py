@@ -55,7 +55,7 @@ class LedgerActions(LedgerDatabase):
                 query = query.where(action_table.c[name] == value)
         with self._read() as connection:
             found = connection.execute(query.order_by(action_table.c.at, action_table.c.id))
-            return [_action(row) for row in found]
+            return [action_record(row) for row in found]
 
     def releases(self, tag: str) -> dict[str, int]:
         """Return how often each job of `tag` was released, or was about to be, by job id."""
@@ -72,6 +72,7 @@ def _insert(connection: Connection, action: ActionRecord) -> None:
     insert_if_new(connection, action_table, {**values, "digest": hashlib.sha256(text.encode()).hexdigest()})
 
 
-def _action(row: Row[Any]) -> ActionRecord:
+def action_record(row: Row[Any]) -> ActionRecord:
+    """Return a row of `actions` as the record that it holds."""
     values = {field.name: getattr(row, field.name) for field in fields(ActionRecord)}
     return ActionRecord(**{**values, "kind": ActionKind(row.kind), "jobs": tuple(row.jobs)})

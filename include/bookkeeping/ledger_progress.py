@@ -98,7 +98,7 @@ def _insert(connection: Connection, samples: Mapping[tuple[int, float], Progress
     connection.execute(insert.on_conflict_do_update(index_elements=list(SAMPLE_KEY), set_=counts))
 
 
-def _note_open_jobs(connection: Connection, latest: Sequence[tuple[Row[Any], ProgressSample]]) -> None:
+def _note_open_jobs(connection: Connection, latest: Sequence[tuple[Any, ProgressSample]]) -> None:
     """Let jobs that were seen to have ended no longer count as being in flight (docs/limits.md).
 
     Only where that changes, and in the order of ids, so that two triggerers never wait for each other in a
@@ -133,13 +133,13 @@ def _not_passed(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )  # fmt: skip
 
 
-def _known(connection: Connection, tags: Sequence[str]) -> dict[str, Row[Any]]:
+def _known(connection: Connection, tags: Sequence[str]) -> dict[str, Any]:
     """Return tag → id, state and jobs_open of its submission; LedgerError if there is none."""
     given = rows_given(connection, [submissions.c.tag], [{"tag": tag} for tag in tags])
     mine = submissions.c
     query = sa.select(mine.tag, mine.id, mine.state, mine.jobs_open)
     rows = connection.execute(query.join_from(given, submissions, mine.tag == given.c.tag))
-    found = {row.tag: row for row in rows}
+    found: dict[str, Any] = {row.tag: row for row in rows}
     for tag in tags:
         if tag not in found:
             raise LedgerError(f"the ledger has no submission {tag}: record its intent first")

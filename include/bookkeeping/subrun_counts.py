@@ -97,8 +97,12 @@ def _duplicates(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
 def _missing(
     connection: Connection, mine: sa.ColumnElement[bool], merge_stages: Sequence[str]
 ) -> dict[tuple[str, int], int]:
-    """Return (stage, outputs accepted all the same) → subruns that their last submission left missing."""
-    latest = latest_units(mine)
+    """Return (stage, outputs accepted all the same) → subruns that their last submission left missing.
+
+    Units that are accepted need not be put in order: of what they follow, the outputs are accepted.
+    """
+    state = submission_units.c.state
+    latest = latest_units(mine & (state.is_(None) | (state != SubrunState.ACCEPTED)))
     width = (latest.c.last_subrun - latest.c.first_subrun + 1).label("subruns")
     chosen = sa.select(latest.c.stage, width, accepted_kinds(latest)).where(
         latest.c.place == 1, _is_missing(latest)

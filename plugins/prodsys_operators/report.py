@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -43,6 +45,8 @@ class ReportOperator(BaseOperator):
         failed = [f"{task['task_id']} [{task['map_index']}]" for task in tasks if task["state"] == "failed"]
         self.close(dag_run.dag_id, tranche_of(context))
         rows = [] if "reserve [-1]" in failed else self.figures(dag_run.dag_id, tranche_of(context))
+        if rows:
+            self.write(dag_run.dag_id, tranche_of(context))
         if not failed:
             self.require_stages({task["task_id"] for task in tasks if task["state"] != "removed"}, rows)
             self.run_own_checks(dag_run.dag_id, tranche_of(context))
@@ -52,6 +56,21 @@ class ReportOperator(BaseOperator):
                 f"not complete; failed: {', '.join(failed[:SHOWN])}{more}. Their logs say why"
             )
         return rows
+
+    def write(self, dag_id: str, tranche: str) -> None:
+        """Write the report's page and JSON below the area; what hinders it hinders nothing else."""
+        from include.reports.campaign import campaign_report
+        from include.reports.writing import report_path, write
+
+        try:
+            with open_ledger() as (deployment, ledger):
+                made = campaign_report(ledger, dag_id, now=time.time(), tranche=tranche)
+            html = report_path(Path(deployment.area), dag_id, tranche)
+            write(made, html, html.with_suffix(".json"))
+        except ProdsysError as error:
+            self.log.warning("%s", error)
+        else:
+            self.log.info("report: %s", html)
 
     def close(self, dag_id: str, tranche: str) -> None:
         """Give back what the dag_run's slices hold, however they ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 import uproot
 
 from include.campaign.states import JobStatus, Outcome, OutputState
+from include.reports.writing import report_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +104,22 @@ def test_progress_was_sampled(quick: tuple[Site, str]) -> None:
         samples = site.ledger.progress(submission.tag)
         assert samples
         assert samples[-1].completed == len(submission.units)
+
+
+def test_the_report_agrees_with_the_ledger(quick: tuple[Site, str]) -> None:
+    site, run_id = quick
+    html = report_path(site.deployment.area, "demo.quick", run_id)
+    assert html.read_text(encoding="utf-8").count("<svg") == 2
+    report = json.loads(html.with_suffix(".json").read_text(encoding="utf-8"))
+    stages = {row["name"]: row for row in report["stages"]}
+    for row in site.ledger.stage_progress("demo.quick", run_id):
+        found = stages[row.stage]
+        assert (found["subruns"], found["accepted"], found["missing"]) == (row.subruns, row.accepted, 0)
+    sent = site.ledger.submissions("demo.quick", run_id)
+    jobs = [job for each in sent for job in site.ledger.jobs(each.tag)]
+    assert (report["total"]["submissions"], report["total"]["jobs"]["good"]) == (len(sent), len(jobs))
+    assert report["total"]["jobs"]["wall_s"] == pytest.approx(sum(job.wall_s or 0 for job in jobs))
+    assert report["finished"]
 
 
 def test_clearing_submit_submits_nothing_again(quick: tuple[Site, str]) -> None:

@@ -1,0 +1,1 @@
+"""Reports and metrics: what campaigns cost and made, from the ledger alone."""
