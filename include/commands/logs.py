@@ -1,4 +1,4 @@
-"""`prodsys logs`: list, show, follow and search what jobs sent of their logs; keep their database in order."""
+"""`prodsys logs`: list, show, follow and search what jobs sent of their logs; tidy their database."""
 
 from __future__ import annotations
 

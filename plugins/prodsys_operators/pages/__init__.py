@@ -1,1 +1,1 @@
-"""The pages inside the UI of Airflow: routes, who may see what, templates; their content is include/progress."""
+"""The pages inside Airflow's UI: routes, who may see what, templates; content is include/progress's."""
