@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -57,12 +56,16 @@ class LedgerActions(LedgerDatabase):
             found = connection.execute(query.order_by(action_table.c.at, action_table.c.id))
             return [action_record(row) for row in found]
 
-    def releases(self, tag: str) -> dict[str, int]:
-        """Return how often each job of `tag` was released, or was about to be, by job id."""
+    def releases(self, tag: str) -> dict[str, tuple[float, ...]]:
+        """Return job id → when each hold began that it was released of, or was about to be, by `tag`."""
         mine = (action_table.c.tag == tag) & (action_table.c.kind == ActionKind.RELEASE)
+        query = sa.select(action_table.c.jobs, action_table.c.at).where(mine).order_by(action_table.c.at)
+        found: dict[str, list[float]] = {}
         with self._read() as connection:
-            found = connection.scalars(sa.select(action_table.c.jobs).where(mine))
-            return dict(Counter(job for jobs in found for job in jobs))
+            for row in connection.execute(query):
+                for job in row.jobs:
+                    found.setdefault(job, []).append(row.at)
+        return {job: tuple(times) for job, times in found.items()}
 
 
 def _insert(connection: Connection, action: ActionRecord) -> None:

@@ -142,11 +142,13 @@ def _step(
     ad: JobAd,
     diagnosis: Diagnosis,
     *,
-    releases: Mapping[str, int],
+    releases: Mapping[str, Sequence[float]],
     now: float,
 ) -> _Step:
     """Return what the class of the hold asks for, within the spec's limits."""
-    action, done, most = diagnosis.hold, releases.get(ad.job_id, 0), stage.recovery.releases
+    action, most = diagnosis.hold, stage.recovery.releases
+    # What was intended for this very hold, before a crash, is to be done still.
+    done = sum(at != ad.status_since for at in releases.get(ad.job_id, ()))
     memory, remark = None, ""
     if action in (HoldAction.RELEASE, HoldAction.RELEASE_MORE_MEMORY) and done >= most:
         action, remark = HoldAction.REMOVE, f"released {done} times already"
@@ -179,11 +181,10 @@ def _more_memory(stage: StagePlan, submission: Submission, ad: JobAd) -> int | N
 
 
 def _grouped(steps: Sequence[_Step]) -> list[list[_Step]]:
-    """Return steps that one call to a schedd does; removals are told apart by their class, for the reason."""
+    """Return steps that one call to a schedd does; each class by itself, for the reason that is given."""
     found: dict[tuple[HoldAction, str, int | None, str], list[_Step]] = defaultdict(list)
     for step in steps:
-        reason = step.diagnosis.rule if step.action is HoldAction.REMOVE else ""
-        found[step.action, step.ad.schedd, step.memory_mb, reason].append(step)
+        found[step.action, step.ad.schedd, step.memory_mb, step.diagnosis.rule].append(step)
     return list(found.values())
 
 

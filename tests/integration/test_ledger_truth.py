@@ -270,7 +270,7 @@ def test_releases_are_counted_by_job(ledger):
         action(ActionKind.REMOVE, NOW + 2, jobs=("7.1@ap1",)),
         action(ActionKind.RELEASE, NOW, jobs=("8.0@ap1",), tag=records.tag_of("reco")),
     ])  # fmt: skip
-    assert ledger.releases(gen) == {"7.0@ap1": 1, "7.1@ap1": 2}
+    assert ledger.releases(gen) == {"7.0@ap1": (NOW,), "7.1@ap1": (NOW, NOW + 1)}
 
 
 # Merged files

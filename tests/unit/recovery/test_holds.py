@@ -1,0 +1,172 @@
+"""Held jobs: each class of hold has its act, done after its pause, bounded, and in the ledger first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from include.batch.fake import FakePool
+from include.bookkeeping.ledger import Ledger
+from include.campaign.states import ActionKind, JobStatus
+from include.recovery.holds import Handled, handle_holds, remove_all_held
+from include.recovery.review import Tools
+from include.triage.classify import Triage
+from tests import ledger_records as records
+from tests.unit.recovery.records import stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from include.campaign.plan import StagePlan
+
+SCHEDD = "ap1@fake"
+NOW = 1_000_000.0
+MEMORY = {"hold_code": 34, "hold_subcode": 102, "hold_reason": "memory usage exceeded request_memory"}
+TIME = {"hold_code": 47, "hold_subcode": 0, "hold_reason": "The job exceeded allowed execute duration"}
+INPUT = {"hold_code": 13, "hold_subcode": 256, "hold_reason": "Error from slot1@wn1: Transfer input failed"}
+NODE = {"hold_code": 6, "hold_subcode": 2, "hold_reason": "Failed to execute: No such file or directory"}
+PERSON = {"hold_code": 1, "hold_subcode": 0, "hold_reason": "via condor_hold (by user ann)"}
+STRANGE = {"hold_code": 999, "hold_subcode": 0, "hold_reason": "nobody has seen this"}
+
+
+@dataclass
+class Held:
+    """Six jobs of one submission, and what is done about those that are held."""
+
+    tools: Tools
+    pool: FakePool
+    ledger: Ledger
+    tag: str
+    cluster: int
+    now: float = NOW
+
+    def hold(self, process: int, ad: dict[str, Any], *, for_s: float = 3600.0) -> None:
+        """Hold a job since so long."""
+        self.pool.set_status(
+            SCHEDD, self.cluster, JobStatus.HELD, processes=[process], since=self.now - for_s
+        )
+        self.pool.change_ads(SCHEDD, self.cluster, processes=[process], **ad)
+
+    def handle(self, plan: StagePlan | None = None) -> Handled:
+        """Look once."""
+        submission = self.ledger.submission(self.tag)
+        assert submission is not None
+        return handle_holds(self.tools, plan or stage(), submission)
+
+    def status(self, process: int) -> JobStatus:
+        """Return how a job stands."""
+        return self.ad(process).status
+
+    def ad(self, process: int) -> Any:
+        """Return a job's ad."""
+        return self.pool.ads(SCHEDD, [self.cluster])[process]
+
+
+@pytest.fixture(scope="module")
+def triage() -> Triage:
+    """The installed rules."""
+    return Triage.load()
+
+
+@pytest.fixture
+def held(tmp_path: Path, triage: Triage) -> Iterator[Held]:
+    """A submission of six jobs that wait."""
+    with Ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        ledger.upgrade()
+        ledger.reserve(
+            records.campaign_plan(subruns=6), tranche=records.TRANCHE, dag_run_id="r", slices=1, now=1.0
+        )
+        tag = records.intend(ledger, "gen", ranges=[(n, n) for n in range(6)])
+        pool = FakePool(str(tmp_path / "pool.json"), (SCHEDD,))
+        cluster = pool.submit(SCHEDD, tag, 6)
+        ledger.record_submitted(tag, clusters=((SCHEDD, cluster, 6),), message="", now=2.0)
+        tools = Tools(ledger=ledger, pool=pool, triage=triage, clock=lambda: NOW)
+        yield Held(tools=tools, pool=pool, ledger=ledger, tag=tag, cluster=cluster)
+
+
+def test_each_class_has_its_act(held: Held) -> None:
+    for process, ad in enumerate((MEMORY, TIME, INPUT, NODE, PERSON, STRANGE)):
+        held.hold(process, ad)
+    handled = held.handle()
+    assert (handled.released, handled.removed, handled.left, handled.again_s) == (3, 1, 2, None)
+    assert [held.status(process) for process in range(6)] == [
+        JobStatus.IDLE, JobStatus.REMOVED, JobStatus.IDLE, JobStatus.IDLE, JobStatus.HELD, JobStatus.HELD,
+    ]  # fmt: skip
+    acts = [(act.kind, act.jobs[0].partition("@")[0], act.detail) for act in held.ledger.actions()]
+    kinds = {job.partition(".")[2]: kind for kind, job, _ in acts}
+    assert kinds == {"1": ActionKind.REMOVE, **dict.fromkeys("023", ActionKind.RELEASE)}
+    # Each class is told by its own cause, in the ledger and to HTCondor.
+    assert len({detail for _, _, detail in acts}) == 4
+    assert any("release a held job with 1500 MB: HTCondor held it for memory" in each[2] for each in acts)
+    told = " ".join(handled.lines)
+    assert "left for a person" in told
+    assert "to do: " in told
+
+
+def test_a_pause_is_waited_for(held: Held) -> None:
+    held.hold(0, INPUT, for_s=100)
+    held.hold(1, NODE, for_s=100)
+    handled = held.handle()
+    assert (handled.released, handled.left, handled.again_s) == (0, 2, 200.0)
+    assert held.ledger.actions() == []
+    assert "released after the pause" in " ".join(handled.lines)
+
+
+def test_memory_is_raised_within_the_cap_and_then_removed(held: Held) -> None:
+    for have, expected in ((None, 1500), (1500, 2000), (2000, None)):
+        held.hold(0, {**MEMORY, "requested_memory_mb": have}, for_s=3600 - (have or 0))
+        handled = held.handle(stage(releases=9))
+        if expected is None:
+            assert held.status(0) is JobStatus.REMOVED
+            assert "at the cap" in " ".join(handled.lines)
+        else:
+            assert (held.status(0), held.ad(0).requested_memory_mb) == (JobStatus.IDLE, expected)
+
+
+def test_memory_covers_what_was_used_and_never_less(held: Held) -> None:
+    held.hold(0, {**MEMORY, "memory_mb": 1700})
+    held.hold(1, {**MEMORY, "memory_mb": 5000})
+    held.handle(stage(max_memory_mb=4000))
+    assert held.ad(0).requested_memory_mb == 2125
+    assert held.status(1) is JobStatus.REMOVED, "what is known to be too little is not tried"
+
+
+def test_releases_are_bounded_and_one_hold_counts_once(held: Held) -> None:
+    for number in range(3):
+        held.hold(0, INPUT, for_s=3600 - number)
+        held.handle()
+        if number < 2:
+            assert held.status(0) is JobStatus.IDLE
+            # A crash between the ledger and the schedd: the same hold is acted on once more.
+            held.hold(0, INPUT, for_s=3600 - number)
+            held.handle()
+            assert held.status(0) is JobStatus.IDLE
+            (times,) = held.ledger.releases(held.tag).values()
+            assert len(times) == number + 1
+    assert held.status(0) is JobStatus.REMOVED
+
+
+def test_what_prodsys_removes_keeps_its_cause(held: Held) -> None:
+    held.hold(0, TIME)
+    held.handle()
+    (call,) = [call for call in held.pool.calls() if call.startswith("remove_jobs")]
+    assert "prodsys removed it, held: HTCondor held it for running longer" in call
+    assert "[triage:held-time]" in call
+
+
+def test_nobody_is_held_any_more(held: Held) -> None:
+    assert held.handle().lines == ("no job is held any more",)
+
+
+def test_a_person_may_remove_all_that_is_held(held: Held) -> None:
+    for process, ad in enumerate((PERSON, PERSON, STRANGE)):
+        held.hold(process, ad, for_s=1)
+    submission = held.ledger.submission(held.tag)
+    assert submission is not None
+    assert remove_all_held(held.tools, stage(), submission, who="ann") == 3
+    acts = held.ledger.actions()
+    assert {(act.kind, act.who) for act in acts} == {(ActionKind.REMOVE, "ann")}
+    assert sorted(len(act.jobs) for act in acts) == [1, 2]
