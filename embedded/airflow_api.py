@@ -136,7 +136,13 @@ class AirflowApi:
         return found
 
     def answer(self, dag_id: str, run_id: str, task_id: str, *, map_index: int, option: str) -> None:
-        """Answer a task's required action, as a person does in the UI."""
+        """Answer a task's required action, as a person does in the UI, once the task waits for it.
+
+        Airflow 3.3 forgets an answer that comes before: the task then waits for ever.
+        """
+        place, deadline = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", time.monotonic() + 60
+        while self.get(f"{place}/{map_index}")["state"] != "awaiting_input" and time.monotonic() < deadline:
+            time.sleep(POLL_S)
         content = {"chosen_options": [option], "params_input": {}}
         answer = self._client.patch(self._question(dag_id, run_id, task_id, map_index), json=content)
         answer.raise_for_status()
