@@ -57,10 +57,10 @@ def stage_checks(
 ) -> tuple[str, ...]:
     """Return the names of the base checks that are on for a stage, in the order in which they run."""
     possible = set(BASE_CHECKS)
-    if all(output.tree is None for output in outputs):
+    if all(output.tree is None or output.file_name.endswith(HDF5_SUFFIXES) for output in outputs):
         possible.discard("root")
         if "root" in own and own["root"].on is not False:
-            context.wrong("the check 'root' needs an output with a 'tree'", (*path, "checks", "root"))
+            context.wrong("the check 'root' needs a ROOT output with a 'tree'", (*path, "checks", "root"))
     if not any(output.file_name.endswith(HDF5_SUFFIXES) for output in outputs):
         possible.discard("hdf5")
         if "hdf5" in own and own["hdf5"].on is not False:

@@ -125,7 +125,7 @@ class OutputSpec(SpecModel):
     """One kind of file that every job of a stage makes."""
 
     file: str = Field(description="File name, a template with {run} and {subrun}.")
-    tree: str | None = Field(default=None, description="TTree that must be there; null: not a ROOT file.")
+    tree: str | None = Field(default=None, description="TTree or HDF5 table that must be there; null: none.")
     events: NumberOrAny | None = Field(
         default=None, description="Events a subrun must hold; default: the stage's; any: at least one."
     )
@@ -146,7 +146,7 @@ class StageDefaults(JobKeys):
     events: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Events asked for per subrun."
     )
-    tree: str | None = Field(default=None, description="TTree that the outputs must have.")
+    tree: str | None = Field(default=None, description="TTree or HDF5 table that the outputs must have.")
     keep: Keep | None = Field(default=None, description="forever (default) or until-merged, for the outputs.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from include.campaign.check_plans import stage_checks, stage_own_checks, stage_settings
+from include.campaign.check_plans import HDF5_SUFFIXES, stage_checks, stage_own_checks, stage_settings
 from include.campaign.identifiers import MERGE_PREFIX
 from include.campaign.job_settings import job_settings, place_of, setting
 from include.campaign.output_names import file_template, refuse_same_names
@@ -280,11 +280,14 @@ def _merge(
     if of_output is None:
         return None
     tree = merge.tree or _tree_of(context, of_stage, of_output)
-    if merge.method == "hadd" and tree is None:
+    made_of = names.get((of_stage, of_output), "")
+    is_hdf5 = made_of.endswith(HDF5_SUFFIXES)
+    if merge.method == "hadd" and (tree is None or is_hdf5):
+        lacks = "makes HDF5 files" if is_hdf5 else "has no 'tree'"
         context.wrong(
-            f"hadd merges ROOT files, and {of_stage!r} has no 'tree'",
+            f"hadd merges ROOT files, and {of_stage!r} {lacks}",
             _of_path(key, merge),
-            hint="give the tree, or use method: command",
+            hint="use method: command" if is_hdf5 else "give the tree, or use method: command",
             at_key=merge.of is None,
         )
     output = OutputPlan(
@@ -294,7 +297,6 @@ def _merge(
         events=None,
         keep="forever",
     )
-    made_of = names.get((of_stage, of_output), "")
     refuse_same_names(context, output.file_name, made_of, (*path, "output"))
     script = _script(context, merge.script, (*path, "script")) if merge.script is not None else ""
     return StagePlan(

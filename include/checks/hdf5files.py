@@ -1,19 +1,81 @@
-"""What the first bytes of an HDF5 file say of the whole: is it one, was it closed, is all of it there.
+"""What must be inside an HDF5 file, and what is wrong with one.
 
-Read by hand, so that no HDF5 library is needed; datasets are not opened. Source: HDF5 File Format
-Specification, version 3.0, section II.A (the superblock).
+A file's table is a group of datasets with one value an event each, or a dataset of compound type. The first
+bytes are read by hand: they tell what the library does not, such as how much of a cut file is there. Source:
+HDF5 File Format Specification, version 3.0, section II.A (the superblock).
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from include.checks.case import storage_trouble
+from include.checks.content import Found, compare, missing
+
+if TYPE_CHECKING:
+    from include.checks.content import Content
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FIRST_PLACES = 8
 """The superblock is at 0, or at 512, 1024, 2048 … behind what a user put in front."""
 _HEADER = 64
 _OPEN_FOR_WRITING = 1
+
+
+def look_into(path: str, wanted: Content | None) -> Found:
+    """Open an HDF5 file, and compare its table with what it must hold where that is known.
+
+    Raises OSError if it is the storage that gives trouble, not the file's content.
+    """
+    problem = look_at_header(path)
+    if problem:
+        return Found(problem=problem)
+    try:
+        return _look_inside(path, wanted)
+    except Exception as error:  # damaged bytes make h5py raise nearly anything
+        trouble = storage_trouble(error)
+        if trouble is not None:
+            raise trouble from error
+        text = " ".join(str(error).split())
+        return Found(problem=f"HDF5 file cannot be read: {type(error).__name__}: {text:.200}")
+
+
+def _look_inside(path: str, wanted: Content | None) -> Found:
+    import h5py  # slow, and not needed by stages without HDF5 files
+
+    # No lock: many storages have none, and the file has been published, so nobody writes it.
+    with h5py.File(path, "r", locking=False) as file:
+        there = list(file)
+        if wanted is None:
+            return Found(problem="")
+        if wanted.tree not in file:
+            return missing(wanted.tree, there)
+        table = _Group(file[wanted.tree])
+        if len(table.lengths) != 1:
+            lengths = ", ".join(map(str, sorted(table.lengths)[:5]))
+            what = f"columns of {lengths} entries" if lengths else "no column"
+            return Found(problem=f"tree missing: {wanted.tree!r} is no table, it has {what}")
+        return compare(table, wanted)
+
+
+class _Group:
+    """A group of datasets, or one of compound type, as a table."""
+
+    def __init__(self, item: Any) -> None:
+        compound = getattr(getattr(item, "dtype", None), "names", None)
+        self._item = item
+        names = compound or [name for name in item if getattr(item[name], "shape", None)]
+        self.columns = frozenset(names)
+        self.lengths = {len(item)} if compound else {int(item[name].shape[0]) for name in names}
+        self.entries = next(iter(self.lengths), 0)
+        self._is_compound = bool(compound)
+
+    def values(self, column: str, start: int, stop: int) -> Any:
+        """See Table; a column of shape (n, 1), as some writers make it, counts as one of n."""
+        part = self._item[start:stop][column] if self._is_compound else self._item[column][start:stop]
+        return part.reshape(stop - start, -1)[:, 0]
 
 
 def look_at_header(path: str) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from include.campaign.check_plans import HDF5_SUFFIXES
 from include.checks.case import failed, inputs_unknown, not_read, passed, sum_unknown
-from include.checks.hdf5files import look_at_header
-from include.checks.rootfiles import Content, look_into
+from include.checks.content import Content, Found
+from include.checks.hdf5files import look_into as look_into_hdf5
+from include.checks.rootfiles import look_into as look_into_root
 from include.checks.storedsums import stored_adler32
 
 if TYPE_CHECKING:
@@ -53,43 +54,46 @@ def judge_checksum(case: Case) -> Verdict:
     return passed(CHECKSUM, evidence=f"adler32 kept by the storage of {kept[0]}" if kept else "")
 
 
-def judge_hdf5(case: Case) -> Verdict:
-    """Each HDF5 file begins as one, was closed by its writer, and is as long as it says."""
-    for _, output in case.files():
-        if not output.file.endswith(HDF5_SUFFIXES):
-            continue
-        try:
-            problem = look_at_header(output.path)
-        except OSError as error:
-            return not_read(HDF5, output.path, error)
-        if problem:
-            return failed(HDF5, problem, output.path)
-    return passed(HDF5)
-
-
 def judge_root(case: Case) -> Verdict:
     """Each ROOT file opens; its tree has the right number of entries, and only its own run and subruns."""
-    if case.stage.is_merge and case.merged() is None:
-        return inputs_unknown(ROOT, case)
+    return _judge_tables(ROOT, case)
+
+
+def judge_hdf5(case: Case) -> Verdict:
+    """Each HDF5 file is whole and opens; its table, where one is named, is right as a ROOT file's tree is."""
+    return _judge_tables(HDF5, case)
+
+
+def _judge_tables(check: str, case: Case) -> Verdict:
+    """Look into the files of one format."""
     counted = []
     for plan, output in case.files():
-        if plan.tree is None:
+        is_hdf5 = output.file.endswith(HDF5_SUFFIXES)
+        if is_hdf5 != (check == HDF5) or (plan.tree is None and not is_hdf5):
             continue
-        wanted = _wanted(case, plan, plan.tree)
+        if plan.tree is not None and case.stage.is_merge and case.merged() is None:
+            return inputs_unknown(check, case)
+        wanted = None if plan.tree is None else _wanted(case, plan, plan.tree)
         try:
-            found = look_into(output.path, wanted)
+            found = _look(output.path, wanted, is_hdf5=is_hdf5)
         except OSError as error:
-            return not_read(ROOT, output.path, error)
+            return not_read(check, output.path, error)
         if found.problem:
-            return failed(ROOT, found.problem, output.path)
-        if output.events not in (None, found.entries):
+            return failed(check, found.problem, output.path)
+        if output.events is not None and found.entries not in (None, output.events):
             reason = f"wrong number of entries: {found.entries}, the job reported {output.events}"
-            return failed(ROOT, reason, output.path)
-        if case.stage.is_merge and wanted.entries is None:
-            return sum_unknown(ROOT, case)
+            return failed(check, reason, output.path)
+        if case.stage.is_merge and wanted is not None and wanted.entries is None:
+            return sum_unknown(check, case)
         if found.entries is not None:
             counted.append((plan.name, found.entries))
-    return replace(passed(ROOT), counted=tuple(counted))
+    return replace(passed(check), counted=tuple(counted))
+
+
+def _look(path: str, wanted: Content | None, *, is_hdf5: bool) -> Found:
+    if is_hdf5 or wanted is None:
+        return look_into_hdf5(path, wanted)
+    return look_into_root(path, wanted)
 
 
 def _wanted(case: Case, plan: OutputPlan, tree: str) -> Content:

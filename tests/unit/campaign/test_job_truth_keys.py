@@ -138,6 +138,15 @@ def test_what_must_be_asked_for_or_has_nothing_to_look_at_is_off(specs: Specs) -
     assert set(plan.stage("reco").checks) == {*always, "root"}
 
 
+def test_a_table_of_an_hdf5_file_is_no_tree_and_hadd_does_not_merge_it(specs: Specs) -> None:
+    text = GOOD.replace('"dts.{run:06d}_{subrun:08d}.root"', '"dts.{run:06d}_{subrun:08d}.h5"')
+    plan = specs.load(text)
+    assert ("hdf5" in plan.stage("gen").checks, "root" in plan.stage("gen").checks) == (True, False)
+    assert plan.stage("gen").outputs[0].tree == "events"
+    (error,) = specs.errors(text.replace("merge:\n  reco:", "merge:\n  gen:"))
+    assert "hadd merges ROOT files, and 'gen' makes HDF5 files (use method: command)" in error
+
+
 WRONG = [
     (gen("recovery: {attemps: 1}"), "9:16: unknown key 'attemps' in stages.gen.recovery (did you mean 'attempts'?)"),
     (gen("recovery: {attempts: 11}"), "9:26: stages.gen.recovery.attempts must be at most 10, not 11"),

@@ -121,7 +121,7 @@ class Site:
         document |= {"log": str(self.logs / execution / "job.log"), **span, **changes}
         return document
 
-    def execute(
+    def execute(  # noqa: PLR0913  each is another thing that a job may leave
         self,
         process: int,
         *,
@@ -132,8 +132,9 @@ class Site:
         report: bool = True,
         subruns: list[int] | None = None,
         changes: dict[str, Any] | None = None,
+        file: bytes | None = None,
     ) -> str:
-        """Leave what one execution leaves; returns its name."""
+        """Leave what one execution leaves, `file` as each output where it is given; returns its name."""
         execution = f"{CLUSTER}.{process}.{start}-{process:08x}"
         unit = self.submission.units[process]
         made: list[Path] = []
@@ -142,7 +143,10 @@ class Site:
             folder.mkdir(parents=True)
             for output in self.stage.outputs:
                 made.append(folder / output.file_name.format(run=RUN, subrun=unit.first_subrun))
-                root_file(made[-1], run=RUN, subrun=subruns or [unit.first_subrun] * EVENTS)
+                if file is None:
+                    root_file(made[-1], run=RUN, subrun=subruns or [unit.first_subrun] * EVENTS)
+                else:
+                    made[-1].write_bytes(file)
         document = self.document(process, execution=execution, files=made, **(changes or {}))
         if publish:
             keys = ("version", "tag", "execution", "cluster", "process", "schedd", "global_job_id", "run")

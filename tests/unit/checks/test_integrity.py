@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from include.campaign.states import Outcome, SubrunState
+from include.checks.content import Content
 from include.checks.integrity import checksums
-from include.checks.rootfiles import Content, look_into
+from include.checks.rootfiles import look_into
 
 
 def problem_in(path, wanted):
