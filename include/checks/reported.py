@@ -36,6 +36,17 @@ _STEPS = {
 }
 
 
+_STEP_OF_CODE = {81: "inputs", 82: "outputs", 83: "outstage", 85: "node"}
+
+
+def failed_step(code: int | None, error: str) -> str:
+    """Return what `exit` says of a job that prodsys_job itself ended with this code; empty for others."""
+    step = _STEP_OF_CODE.get(code or 0)
+    if step is None:
+        return ""
+    return f"{_STEPS[step]}: {error:.300}" if error else _STEPS[step]
+
+
 def judge_exit(case: Case) -> Verdict:
     """The script ended with exit code 0, and the job reported so."""
     if case.report is None:

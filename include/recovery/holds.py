@@ -193,11 +193,21 @@ def _actions(
 ) -> list[ActionRecord]:
     """Return one record a job, dated by its hold: the same act is the same record."""
     with_memory = f" with {group[0].memory_mb} MB" if group[0].memory_mb is not None else ""
-    detail = f"{kind.value} a held job{with_memory}: {group[0].diagnosis.cause}"
     return [
-        _record(submission, kind, [step.ad], detail=detail, who=WHO, now=float(step.ad.status_since or now))
+        _record(
+            submission,
+            kind,
+            [step.ad],
+            detail=f"{kind.value} a held job{with_memory}: {_why(step.diagnosis)}",
+            who=WHO,
+            now=float(step.ad.status_since or now),
+        )
         for step in group
     ]
+
+
+def _why(diagnosis: Diagnosis) -> str:
+    return f"{diagnosis.cause} ({diagnosis.evidence})"
 
 
 def _record(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from include.batch.pool import JobAd
 from include.campaign.states import JobStatus, Outcome
+from include.checks.reported import failed_step
 from include.checks.verdict import Verdict
 from include.triage.failure import Failure
 
@@ -166,7 +167,7 @@ def _failure(
         first_subrun=record.first_subrun,
         last_subrun=record.last_subrun,
         job_id=record.job_id,
-        verdict=_verdict(record, verdict),
+        verdict=_verdict(record, verdict, error="" if execution is None else execution.error),
         ad=_ad(job, execution) if job is not None else None,
         report=None,
         log=execution.log if execution is not None and _there(execution.log) else "",
@@ -185,13 +186,15 @@ def _there(path: str) -> bool:
         return False
 
 
-def _verdict(record: DiagnosisRecord, verdict: VerdictRecord | None) -> Verdict:
+def _verdict(record: DiagnosisRecord, verdict: VerdictRecord | None, *, error: str) -> Verdict:
     if verdict is not None:
         return Verdict(
             check=verdict.check, outcome=verdict.outcome, reason=verdict.reason, evidence=verdict.evidence
         )
     # Overtaken by a later check or an accepted recovery: how the job ended is still known.
-    if record.exit_signal is not None:
+    if step := failed_step(record.exit_code, error):
+        reason = step
+    elif record.exit_signal is not None:
         reason = f"signal {record.exit_signal} ended the job"
     else:
         reason = f"exit code {record.exit_code} from the job" if record.exit_code else ""

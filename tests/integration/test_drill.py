@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +17,8 @@ from embedded.pool_config import Node
 from include.batch.package import worker_program
 from include.campaign.states import ActionKind, OutputState
 from include.joblogs.job_history import histories
+from include.triage.classify import Triage
+from include.triage.replay import replay
 from tests.integration.deployments import Site, condor, make_drill_files, run_site
 from tests.integration.test_campaign import failed_tasks, wait_until
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from include.bookkeeping.records import DiagnosisRecord, Submission
+    from include.joblogs.job_history import JobHistory
 
 LIMIT_S = 480.0
 REPOSITORY = "drill.example.org"
@@ -64,13 +68,18 @@ def first_submission(site: Site, dag_id: str, run_id: str) -> Submission:
     return submissions(site, dag_id, run_id)[0]
 
 
-def starts_on(site: Site, submission: Submission, node: str) -> list[float]:
-    """Return when jobs were started on a node, by their event log, in epoch seconds."""
+def event_logs(site: Site, submission: Submission) -> list[JobHistory]:
+    """Return what the cluster's event log tells of each job."""
     schedd, cluster, _ = submission.clusters[0]
     named = condor(site, "condor_history", "-name", schedd, str(cluster), "-limit", "1", "-af", "UserLog")
+    return list(histories(named.strip()).values())
+
+
+def starts_on(site: Site, submission: Submission, node: str) -> list[float]:
+    """Return when jobs were started on a node, in epoch seconds."""
     starts = [
         (host, time)
-        for job in histories(named.strip()).values()
+        for job in event_logs(site, submission)
         for host, time in zip(job.hosts, (job.started, *(again.time for again in job.restarts)), strict=True)
     ]
     return [time for host, time in starts if host.endswith(f"@{node}") and time is not None]
@@ -123,7 +132,10 @@ def test_a_campaign_above_its_threshold_needs_nobody(site: Site) -> None:
     run_id = site.api.trigger("drill.mostly")
     assert site.api.follow("drill.mostly", run_id, limit_s=LIMIT_S) == "success"
     log = site.api.log("drill.mostly", run_id, "slice.gen.recover", map_index=0)
-    assert "of 20 subruns accepted" in log
+    assert "nothing needs doing: 19 of 20 subruns accepted (95.0 %)" in log
+    assert len(submissions(site, "drill.mostly", run_id)) == 1
+    assert site.api.question("drill.mostly", run_id, "slice.gen.recover", map_index=0) is None
+    assert site.ledger.actions("drill.mostly") == []
 
 
 def evict_a_running_job(site: Site, submission: Submission, processes: tuple[int, ...]) -> int:
@@ -257,42 +269,58 @@ def test_only_what_had_failed_was_sent_again(drill: tuple[Site, str, Any]) -> No
 
 
 @pytest.mark.parametrize(
-    ("subrun", "category", "words"),
+    ("subrun", "named", "cause", "evidence"),
     [
-        (1, "input", "FileOpenError"),
-        (2, "node", "signal 7"),
-        (3, "", "signal 9"),
-        (5, "time", ""),
-        (6, "output", ""),
-        (7, "data", "cut"),
-        (8, "", "9, expected 10"),
-        (11, "unclassified", "exit code 1"),
+        (1, "input/art-file-open", "art could not open an input file", r"/job\.log:\d+: ---- FileOpenError"),
+        (2, "node/bus-error", "SIGBUS: the node wn", r"/job\.log:\d+: .*signal 7"),
+        (3, "batch/killed", "SIGKILL ended it", r"/job\.log:\d+: .*signal 9"),
+        (
+            5,
+            "time/held-time",
+            "longer than it was allowed to: ",
+            r"held: .* of 40 s \[triage:held-time",
+        ),
+        (
+            6,
+            "output/output-missing",
+            "an output of the spec is not there",
+            r"/report\.json: .*there is no file",
+        ),
+        (7, "data/output-damaged", "ROOT file is cut: ", r"_00000007\.root$"),
+        (8, "data/wrong-entries", "wrong number of entries: 9, expected 10", r"_00000008\.root$"),
+        (11, "unclassified/", "exit code 1 from drill_job.py", r"/job\.log:\d+: .*quiet 1"),
     ],
 )
 def test_each_fault_is_told_with_its_evidence(
-    drill: tuple[Site, str, Any], subrun: int, category: str, words: str
+    drill: tuple[Site, str, Any], subrun: int, named: str, cause: str, evidence: str
 ) -> None:
     site, run_id, _ = drill
     rows = told(site, run_id)[subrun]
     assert all(row.evidence and row.cause and row.advice for row in rows), rows
-    fitting = [
-        row for row in rows if category in ("", row.category) and words in f"{row.cause} {row.evidence}"
-    ]
-    assert fitting, rows
+    fitting = [row for row in rows if f"{row.category}/{row.rule}" == named]
+    assert any(cause in row.cause and re.search(evidence, row.evidence) for row in fitting), rows
 
 
 def test_a_flipped_byte_is_found(drill: tuple[Site, str, Any]) -> None:
     site, run_id, chosen = drill
-    assert any(
-        "wrong sha256" in f"{row.cause} {row.evidence}" for row in told(site, run_id)[chosen["flipped"]]
-    )
+    fitting = [row for row in told(site, run_id)[chosen["flipped"]] if row.rule == "wrong-checksum"]
+    assert fitting
+    assert all("wrong sha256" in row.cause and row.evidence.endswith(".root") for row in fitting)
 
 
-def test_a_job_out_of_memory_gets_more(drill: tuple[Site, str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "cause", "evidence"),
+    [
+        (ActionKind.RELEASE, "with 300 MB: HTCondor held it for memory: it asked for 200 MB", "26/1"),
+        (ActionKind.REMOVE, "HTCondor held it for running longer than it was allowed to", "26/4"),
+    ],
+)
+def test_a_held_job_is_acted_on_by_its_class(
+    drill: tuple[Site, str, Any], kind: ActionKind, cause: str, evidence: str
+) -> None:
     site, run_id, _ = drill
-    acts = site.ledger.actions("drill.faults", run_id)
-    released = [act.detail for act in acts if act.kind is ActionKind.RELEASE]
-    assert any("with 300 MB: HTCondor held it for memory: it asked for 200 MB" in each for each in released)
+    acts = site.ledger.actions("drill.faults", run_id, stage="gen", kind=kind)
+    assert any(cause in act.detail and f"(HoldReasonCode={evidence} of " in act.detail for act in acts), acts
 
 
 def test_a_job_that_ran_twice_is_accepted_once(drill: tuple[Site, str, Any]) -> None:
@@ -303,6 +331,9 @@ def test_a_job_that_ran_twice_is_accepted_once(drill: tuple[Site, str, Any]) -> 
         if job.process == chosen["evicted"]
     ]
     assert job.starts >= 2
+    history = event_logs(site, submissions(site, "drill.faults", run_id)[0])
+    (why,) = [each.why() for each in history if each.process == chosen["evicted"]]
+    assert "because it was evicted (event 004)" in why
     assert states(site, run_id)[chosen["evicted"]][OutputState.ACCEPTED] == 1
 
 
@@ -324,3 +355,15 @@ def test_a_node_with_a_stale_cvmfs_is_refused_and_known(drill: tuple[Site, str, 
     assert dict(facts.cvmfs) == {REPOSITORY: 3}
     (facts,) = site.ledger.node_facts(host=SOUND[0])
     assert dict(facts.cvmfs) == {REPOSITORY: 7}
+
+
+def test_a_replay_by_the_same_rules_changes_nothing(drill: tuple[Site, str, Any]) -> None:
+    site, run_id, _ = drill
+    failed = [
+        each
+        for each in site.ledger.diagnoses(dag_id="drill.faults", tranche=run_id)
+        if each.diagnosis.category != "duplicate"
+    ]
+    found = replay(Triage.load(), site.ledger, failed)
+    assert found.judged >= 5
+    assert [(change.before, change.after) for change in found.changes] == []

@@ -101,6 +101,7 @@ def test_each_class_has_its_act(held: Held) -> None:
     # Each class is told by its own cause, in the ledger and to HTCondor.
     assert len({detail for _, _, detail in acts}) == 4
     assert any("release a held job with 1500 MB: HTCondor held it for memory" in each[2] for each in acts)
+    assert any(f"(HoldReasonCode=34/102 of {held.cluster}.0@{SCHEDD}: memory" in each[2] for each in acts)
     told = " ".join(handled.lines)
     assert "left for a person" in told
     assert "to do: " in told
