@@ -1,4 +1,4 @@
-"""`prodsys logs`: list, show, follow and search what jobs sent of their logs; tidy their database."""
+"""`prodsys logs`: list, show, follow and search what jobs sent of their logs; keeps them in order."""
 
 from __future__ import annotations
 
