@@ -41,6 +41,7 @@ def serve(
     from include.logserver.store import LogStore
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         store = LogStore(db)
         if upgrade:

@@ -1,0 +1,77 @@
+"""Log servers on their own, side by side on one database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+
+from embedded.ports import free_ports
+from include.logserver.records import JobClaims
+from include.logserver.store import LogStore
+from include.logserver.tokens import job_token, reader_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY = "k" * 40
+CLAIMS = JobClaims(tag="demo.z/t/001000/gen/recovery-0", dag_id="demo.z", stage="gen", run=1000, jobs=4)
+LIMIT_S = 60
+
+
+@contextmanager
+def server(port: int, database: str) -> Iterator[httpx.Client]:
+    """Start a server and wait until it answers."""
+    command = [sys.executable, "-m", "include.logserver", "--port", str(port)]
+    environment = {**os.environ, "PRODSYS_LOG_KEY": KEY, "PRODSYS_LOGS_DB": database}
+    process = subprocess.Popen(command, env=environment)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as client:
+            deadline = time.monotonic() + LIMIT_S
+            while True:
+                try:
+                    assert client.get("/v1/health").json() == {"status": "ok"}
+                    break
+                except httpx.TransportError:
+                    assert process.poll() is None
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+            yield client
+    finally:
+        process.terminate()
+        assert process.wait(LIMIT_S) in {0, -15}
+
+
+def test_two_servers_make_one_log(postgres_url: str) -> None:
+    job = {"Authorization": f"Bearer {job_token(KEY, CLAIMS, expires=time.time() + 60)}"}
+    reader = {"Authorization": f"Bearer {reader_token(KEY, 'ann', expires=time.time() + 60)}"}
+    with ExitStack() as stack:
+        servers = [stack.enter_context(server(port, postgres_url)) for port in free_ports((8790, 8791))]
+        for n in range(12):
+            for each in (servers[n % 2], servers[(n + 1) % 2]):  # and repeated, at the other
+                head = {"version": 1, "execution": "7.0.1-x", "offset": 8 * n, "size": 8 * n + 8}
+                body = json.dumps(head).encode() + f"\nline {n:02}\n".encode()
+                assert each.post("/v1/post", content=body, headers=job).json() == {"offset": 8 * n + 8}
+        assert servers[0].post("/v1/post", content=b"", headers=reader).status_code == 401
+        for each in servers:
+            (hit,) = each.get("/v1/search?text=line 11", headers=reader).json()["hits"]
+            assert hit["line"]["text"] == "line 11"
+    with LogStore(postgres_url) as store:
+        (log,) = store.logs()
+        assert [line.text for line in store.tail(log.id).lines] == [f"line {n:02}" for n in range(12)]
+        (day,) = store.refusals().values()
+        assert day == {"forged": 1}
+
+
+def test_a_server_that_cannot_start_says_why(postgres_url: str) -> None:
+    command = [sys.executable, "-m", "include.logserver"]
+    environment = {**os.environ, "PRODSYS_LOGS_DB": postgres_url, "PRODSYS_LOG_KEY": "short"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("the log server's key has 5 bytes, it needs 32")
