@@ -68,9 +68,11 @@ def text(chance: random.Random, lines: int, first: int) -> bytes:
 
 
 def fill(store: LogStore, lines: int) -> None:
-    """Store `lines` lines as blocks of many logs, forty blocks a transaction."""
+    """Store `lines` lines as blocks of many logs, forty blocks a transaction; index them at the end."""
     chance, posts, number = random.Random(1), [], 0  # noqa: S311  the same lines each time
     ends: dict[tuple[int, int], int] = {}
+    with store._write() as connection:  # noqa: SLF001  as below
+        connection.exec_driver_sql("DROP INDEX ix_log_words_words")
     began = time.perf_counter()
     while number < lines:
         job = (chance.randrange(SUBMISSIONS), chance.randrange(200))
@@ -88,8 +90,13 @@ def fill(store: LogStore, lines: int) -> None:
         if len(posts) == 40 or number >= lines:
             store.append(posts)
             posts = []
-    took = time.perf_counter() - began
-    print(f"{lines:,} lines stored and indexed in {took:.0f} s, {lines / took:,.0f} lines/s", flush=True)
+    stored = time.perf_counter()
+    with store._write() as connection:  # noqa: SLF001  what is measured is the search
+        connection.exec_driver_sql("CREATE INDEX ix_log_words_words ON log_words USING gin (words)")
+    with store._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:  # noqa: SLF001
+        connection.exec_driver_sql("ANALYZE")
+    took = f"{stored - began:.0f} s, indexed in {time.perf_counter() - stored:.0f} s"
+    print(f"{lines:,} lines stored in {took}", flush=True)
 
 
 def search(store: LogStore) -> None:
