@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.postgres", "tests.integration.deployments", "tests.integration.ledger_fixtures"]
+pytest_plugins = [
+    "tests.postgres",
+    "tests.integration.browser",
+    "tests.integration.deployments",
+    "tests.integration.ledger_fixtures",
+]

@@ -122,7 +122,7 @@ def _counts(connection: Connection, chosen: sa.Subquery) -> tuple[StageCount, ..
 
 def stage_count(row: Any, *, run: int | None) -> StageCount:
     """Return a row of counts, or of their sums, as the record that callers know."""
-    numbers = {name: int(row[name]) for name in SUMMED}  # Postgres sums integers to a decimal
+    numbers: dict[str, Any] = {name: int(row[name]) for name in SUMMED}  # Postgres sums integers to a decimal
     place = {name: row[name] for name in ("dag_id", "tranche", "stage", "number")}
     return StageCount(run=run, **place, is_merge=bool(row["is_merge"]), **numbers)
 

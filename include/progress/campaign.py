@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SUBMISSIONS_SHOWN = 200
 ACTIONS_SHOWN = 100
-CURVE_POINTS = 60
+CURVE_POINTS = 61
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

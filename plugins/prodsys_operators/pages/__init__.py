@@ -1,1 +1,1 @@
-"""The pages inside Airflow's UI: routes, who may see what, templates; content is include/progress's."""
+"""The pages inside the UI of Airflow: routes, who may see what, templates; include/progress fills them."""

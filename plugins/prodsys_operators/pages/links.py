@@ -10,8 +10,8 @@ from airflow.sdk import BaseOperatorLink
 from prodsys_operators.pages.mount import PREFIX
 
 if TYPE_CHECKING:
-    from airflow.models.taskinstancekey import TaskInstanceKey
     from airflow.sdk.bases.operator import BaseOperator
+    from airflow.sdk.bases.operatorlink import TaskInstanceKey
 
 OURS = "prodsys_operators"
 

@@ -81,7 +81,7 @@ def _configure(folder: Path, patch: pytest.MonkeyPatch) -> None:
         "AIRFLOW_HOME": folder,
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
         "AIRFLOW__CORE__AUTH_MANAGER": "tests.unit.pages.narrow.NarrowAuthManager",
-        "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of thirty-two bytes or more for HS512, for tests",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "tests alone " * 8,
         "AIRFLOW__PRODSYS__LEDGER": f"sqlite:///{folder}/ledger.db",
         "AIRFLOW__PRODSYS__SPECS": folder,
         "AIRFLOW__PRODSYS__AREA": folder,

@@ -173,6 +173,9 @@ def _fill() -> None:
                 "is_merge": stage.get("merge") is not None,
                 "kinds": len(stage["outputs"]),
             }
-            typed = [sa.bindparam("is_merge", type_=sa.Boolean()), sa.bindparam("stage", type_=sa.Text())]
+            typed: list[Any] = [
+                sa.bindparam("is_merge", type_=sa.Boolean()),
+                sa.bindparam("stage", type_=sa.Text()),
+            ]
             connection.execute(sa.text(FILL).bindparams(*typed), values)
     connection.execute(sa.text(MARKS))
