@@ -9,7 +9,7 @@ unexport PYTHONPATH PYTHONHOME
 BIN := .prodsys/venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo up down setup test lint types contracts unit integration format schema bench lock clean
+.PHONY: help demo up down setup test lint types contracts unit integration format schema screenshots bench lock clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ format: setup ## let ruff mend what it can
 
 schema: setup ## write campaign_specs/schema.json, for editors
 	@$(BIN)/prodsys schema --write
+
+screenshots: setup ## take the pictures of the pages in docs/images, with a real campaign
+	@scripts/screenshots.sh
 
 bench: setup ## run benchmarks/*.py
 	@for file in benchmarks/*.py; do echo "==> $$file"; $(BIN)/python "$$file"; done

@@ -159,7 +159,8 @@ def needs_of(state: TrancheState, *, now: float) -> list[str]:
     found = [f"{each.stage}, run {each.run}: a decision is asked for" for each in state.questions]
     for line in state.stages:
         if line.bar.held:
-            found.append(f"{line.stage}: {line.bar.held} subruns held")
+            held = line.bar.held
+            found.append(f"{line.stage}: {held} subrun{'' if held == 1 else 's'} held")
         if line.estimate.outlook is Outlook.STALLED:
             found.append(f"{line.stage}: no job ended for hours, {line.bar.to_end} to go")
     if state.seen_at is not None and now - state.seen_at > SILENT_S:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Param, TaskGroup, task_group
 
 from include.campaign.resolve import load_plan
+from prodsys_operators.campaign_doc import campaign_doc, owner_links, slices_help
 from prodsys_operators.check import CheckOperator
 from prodsys_operators.cleanup import CleanupOperator
 from prodsys_operators.merge import PlanMergeOperator
@@ -60,6 +61,7 @@ def build_dag(plan: CampaignPlan) -> DAG:
         tags=sorted({plan.experiment, plan.phase, *plan.tags}),
         default_args={**DEFAULT_ARGS, "owner": plan.owner},
         doc_md=campaign_doc(plan),
+        owner_links=owner_links(plan),
         params=form(plan),
     ) as dag:
         reserve = ReserveOperator(task_id="reserve", plan=plan)
@@ -77,27 +79,9 @@ def form(plan: CampaignPlan) -> dict[str, Param]:
             minimum=1,
             maximum=min(MAX_SLICES, plan.last_run - plan.first_run + 1),
             title="Slices",
-            description=f"Each takes one run number and makes {plan.subruns} subruns a stage.",
+            description=slices_help(plan),
         )
     }
-
-
-def campaign_doc(plan: CampaignPlan) -> str:
-    """Return the DAG's documentation page, Markdown."""
-    rows = "\n".join(
-        f"| {stage.name} | {', '.join(stage.parents) or '-'} "
-        f"| {stage.resources.memory_mb} MB, {stage.resources.cpus} CPU, "
-        f"{stage.resources.lifetime_s // 60} min "
-        f"| {stage.success_threshold:.0%} |"
-        for stage in plan.stages
-    )
-    return (
-        f"# {plan.experiment} / {plan.campaign}\n\n{plan.description}\n\n"
-        f"Owner {plan.owner}, phase *{plan.phase}*, runs {plan.first_run} to {plan.last_run}, "
-        f"{plan.slices} slices of {plan.subruns} subruns.\n\n"
-        f"| stage | after | a job asks for | enough is |\n|---|---|---|---|\n{rows}\n\n"
-        f"Spec `{plan.spec_file}`, sha256 `{plan.spec_sha256[:12]}`.\n"
-    )
 
 
 def _slices(plan: CampaignPlan) -> Any:

@@ -61,7 +61,7 @@ def test_every_campaign_has_a_line_with_a_bar_a_stage(filled: Ledger) -> None:
     assert reco.bar == Bar(waiting=8)
     assert (merge.bar, merge.is_merge) == (Bar(waiting=8), True)
     assert lines["demo.z"].standing is Standing.ASKS
-    assert lines["demo.z"].needs == ("gen, run 1000: a decision is asked for", "gen: 1 subruns held")
+    assert lines["demo.z"].needs == ("gen, run 1000: a decision is asked for", "gen: 1 subrun held")
     assert lines["demo.quiet"].standing is Standing.STOPPED
     assert lines["demo.z"].state.facts.owner == "demo"
     assert reco.estimate.outlook is Outlook.WAITING

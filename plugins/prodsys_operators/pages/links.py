@@ -11,7 +11,7 @@ from prodsys_operators.pages.mount import PREFIX
 
 if TYPE_CHECKING:
     from airflow.sdk.bases.operator import BaseOperator
-    from airflow.sdk.bases.operatorlink import TaskInstanceKey
+    from airflow.sdk.types import TaskInstanceKey
 
 OURS = "prodsys_operators"
 

@@ -49,8 +49,10 @@ def span(seconds: float | None) -> str:
         return f"{left} s"
     minutes, hours, days = left // 60, left // 3600, left // 86400
     if days:
-        return f"{days} d {hours % 24} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+        return f"{days} d {hours % 24} h" if hours % 24 else f"{days} d"
+    if hours:
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    return f"{minutes} min"
 
 
 def size(number: float | None) -> str:

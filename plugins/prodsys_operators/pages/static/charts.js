@@ -6,6 +6,11 @@ const known = new Map();
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+const clock = (at, step) => {
+  const text = new Date(at * 1000).toISOString();
+  return step >= 86400 || text.slice(11, 16) === "00:00" ? text.slice(5, 10) : text.slice(11, step < 60 ? 19 : 16);
+};
+
 const options = (place, curves) => ({
   width: place.clientWidth || 300,
   height: HEIGHT,
@@ -14,17 +19,22 @@ const options = (place, curves) => ({
   legend: { live: true },
   scales: { x: { time: true }, y: { range: [0, 100] } },
   axes: [
-    { stroke: colour("--quiet"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } },
     {
       stroke: colour("--quiet"),
       grid: { stroke: colour("--line") },
       ticks: { stroke: colour("--line") },
-      size: 48,
+      values: (_, ticks, _axis, _space, step) => ticks.map((tick) => clock(tick, step)),
+    },
+    {
+      stroke: colour("--quiet"),
+      grid: { stroke: colour("--line") },
+      ticks: { stroke: colour("--line") },
+      size: 58,
       values: (_, ticks) => ticks.map((tick) => `${tick} %`),
     },
   ],
   series: [
-    { label: "time" },
+    { label: "time", value: (_, at) => (at === null ? "" : new Date(at * 1000).toISOString().slice(0, 16).replace("T", " ")) },
     ...curves.map((curve, number) => ({
       label: curve.stage,
       stroke: colour(COLOURS[number % COLOURS.length]),
