@@ -90,8 +90,8 @@ def rate(estimate: Estimate) -> str:
 
 def end(estimate: Estimate, now: float) -> str:
     """Return how long it still takes, with the band that nine in ten ends fall into."""
-    if estimate.outlook is not Outlook.KNOWN or estimate.end is None:
-        return _NO_END[estimate.outlook]
+    if estimate.end is None:
+        return _NO_END.get(estimate.outlook, "")
     early, late = (estimate.early or estimate.end) - now, (estimate.late or estimate.end) - now
     return f"{span(estimate.end - now)} ({span(early)} to {span(late)})"
 

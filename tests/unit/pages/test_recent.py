@@ -1,0 +1,59 @@
+"""What many browsers ask for at once is looked up once."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from prodsys_operators.pages.source import KEPT, Recent
+
+
+def test_fifty_at_once_cost_one_look() -> None:
+    recent: Recent[int] = Recent(clock=lambda: 0.0)
+    looks: list[int] = []
+    together = threading.Barrier(50)
+
+    def look() -> int:
+        looks.append(1)
+        return len(looks)
+
+    def ask(_: int) -> int:
+        together.wait(timeout=60)
+        return recent.get("key", look)
+
+    with ThreadPoolExecutor(50) as pool:
+        assert set(pool.map(ask, range(50))) == {1}
+    assert len(looks) == 1
+
+
+def test_it_is_looked_up_anew_once_it_is_old_or_was_cleared() -> None:
+    now = [0.0]
+    recent: Recent[float] = Recent(fresh_s=2.0, clock=lambda: now[0])
+    assert recent.get("key", lambda: 1.0) == 1.0
+    now[0] = 1.9
+    assert recent.get("key", lambda: 2.0) == 1.0
+    now[0] = 2.0
+    assert recent.get("key", lambda: 3.0) == 3.0
+    recent.clear()
+    assert recent.get("key", lambda: 4.0) == 4.0
+
+
+def test_an_error_is_not_remembered() -> None:
+    recent: Recent[int] = Recent(clock=lambda: 0.0)
+
+    def fail() -> int:
+        raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011  it has no words
+        recent.get("key", fail)
+    assert recent.get("key", lambda: 5) == 5
+
+
+def test_memory_is_bounded() -> None:
+    recent: Recent[int] = Recent(clock=lambda: 0.0)
+    for number in range(10 * KEPT):
+        recent.get(number, lambda number=number: number)
+    assert len(recent._values) <= KEPT
+    assert len(recent._making) <= KEPT + 1
