@@ -113,7 +113,7 @@ class CondorPool:
         """Count jobs by state with one queue query, and history only for jobs that left the queue.
 
         A removed job counts as removed while it still lingers in the queue (`X`): it never ends by itself.
-        The schedd's own clock dates a hold where it sends it, `now` otherwise.
+        The schedd's own clock dates a hold when it is first seen, or `now` where it sends none.
         """
         queued: dict[int, list[Any]] = {cluster: [] for cluster in clusters}
         for ad in self._query(schedd, of_clusters(clusters), COUNT_PROJECTION):
@@ -123,7 +123,9 @@ class CondorPool:
         self._prove(schedd, {cluster: clusters[cluster] - len(ads) for cluster, ads in queued.items()})
         self._learn_lingering(schedd, queued)
         return {
-            cluster: count_cluster(total, queued[cluster], self._record(schedd, cluster), now)
+            cluster: count_cluster(
+                total, queued[cluster], self._record(schedd, cluster), now, steady=time.monotonic()
+            )
             for cluster, total in clusters.items()
         }
 

@@ -17,9 +17,21 @@ FULL_SCAN_FIRST_S, FULL_SCAN_MOST_S = 2.0, 300.0
 """Between two scans of a whole history for the same cluster; doubled each time."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """One job's hold, as it was first seen."""
+
+    entered: int
+    """Since when, by the schedd's clock: which hold it is."""
+    seen: float
+    """Steady seconds."""
+    age_s: int
+    """How long it had lasted when it was seen, by the schedd's clock."""
+
+
 @dataclass(slots=True)
 class Ended:
-    """What history has proven of one cluster so far."""
+    """What polls have shown of one cluster so far, and what history has proven."""
 
     status: dict[int, JobStatus] = field(default_factory=dict)
     """Process → how it ended."""
@@ -27,6 +39,8 @@ class Ended:
     """Process → how and where it completed, where that is known."""
     requeues: dict[tuple[int, int], Ending] = field(default_factory=dict)
     """(process, completions) → where it failed at once, before it was put back into the queue."""
+    holds: dict[int, Hold] = field(default_factory=dict)
+    """Process → its hold, while it lasts."""
     next_full_scan: float = 0.0
     """Monotonic seconds."""
     wait_s: float = FULL_SCAN_FIRST_S
@@ -38,17 +52,18 @@ def note_ending(record: Ended, ad: Mapping[str, Any]) -> None:
         record.endings[ad["ProcId"]] = known
 
 
-def count_cluster(total: int, queued: list[Any], ended: Ended, now: float) -> ClusterCounts:
-    """Count one cluster; a job that is in the queue counts by what the queue says."""
-    held: list[int] = []
+def count_cluster(total: int, queued: list[Any], ended: Ended, now: float, *, steady: float) -> ClusterCounts:
+    """Count one cluster; a job that is in the queue counts by what the queue says.
+
+    The schedd's clock dates a hold, or `now` where it sends none; from then on it ages by `steady`, because
+    a clock may be set.
+    """
+    held = _holds(queued, ended, now=now, steady=steady)
     states: dict[int, JobStatus] = dict(ended.status)
     for ad in queued:
         states[ad["ProcId"]] = status = status_of(ad.get("JobStatus"))
         if eaten := requeued(ad, waits=status is JobStatus.IDLE):
             ended.requeues[ad["ProcId"], ad["NumJobCompletions"]] = eaten
-        if status is JobStatus.HELD:
-            clock = int(ad.get("ServerTime", now))
-            held.append(max(0, clock - int(ad.get("EnteredCurrentStatus", clock))))
     by_state = [sum(state in group for state in states.values()) for group in _GROUPS]
     idle, running, completed, removed = by_state
     total = max(total, len(states))
@@ -66,6 +81,21 @@ def count_cluster(total: int, queued: list[Any], ended: Ended, now: float) -> Cl
         suspects=suspects(endings, _running(queued, now)),
         failing_nodes=failing_nodes(endings),
     )
+
+
+def _holds(queued: list[Any], ended: Ended, *, now: float, steady: float) -> list[int]:
+    """Return for how long each held job has been so, seconds; what is held no more is forgotten."""
+    known, ended.holds = ended.holds, {}
+    for ad in queued:
+        if status_of(ad.get("JobStatus")) is not JobStatus.HELD:
+            continue
+        clock = int(ad.get("ServerTime", now))
+        entered = int(ad.get("EnteredCurrentStatus", clock))
+        hold = known.get(ad["ProcId"])
+        if hold is None or hold.entered != entered:
+            hold = Hold(entered=entered, seen=steady, age_s=max(0, clock - entered))
+        ended.holds[ad["ProcId"]] = hold
+    return [hold.age_s + int(steady - hold.seen) for hold in ended.holds.values()]
 
 
 def _running(queued: list[Any], now: float) -> Iterator[tuple[str, float]]:

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -22,9 +22,10 @@ from include.crash_points import reached
 from include.errors import LedgerError, MissingTool, ScheddUnreachable, SubmissionAmbiguous, SubmissionRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from include.batch.pool import ClusterId, Pool, SubmitRequest, Submitter
+    from include.batch.steady_time import Clock, SteadyTime
     from include.bookkeeping.records import Submission
 
 log = logging.getLogger(__name__)
@@ -65,10 +66,22 @@ class _Note:
     """None: it may still be running, for at most the time-out it was given."""
     timeout_s: float
     schedds: tuple[str, ...]
+    boot: str = ""
+    steady_s: float = 0.0
+    """When it started, or ended if it has, in the steady time of `boot`."""
 
-    def quiet_at(self, grace_s: float) -> float:
-        """When nothing of that start can come any more."""
-        return (self.started + self.timeout_s if self.ended is None else self.ended) + grace_s
+    def left_s(self, *, grace_s: float, now: float, steady: SteadyTime) -> float:
+        """How long something of that start can still come: zero or less where nothing can.
+
+        The machine's clock counts only where the try was on another machine, or before a reboot, and then
+        the whole grace begins anew: either may have changed the clock.
+        """
+        whole = grace_s + (self.timeout_s if self.ended is None else 0.0)
+        passed = steady.since(self.boot, self.steady_s)
+        if passed is None:
+            by_clock = now - (self.started if self.ended is None else self.ended)
+            passed = min(max(by_clock, 0.0), whole - grace_s)
+        return whole - passed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +94,11 @@ class _Try:
     request: SubmitRequest
     folder: Path
     limits: SubmitLimits
-    now: Callable[[], float]
-    sleep: Callable[[float], None]
+    clock: Clock
+
+    def left_s(self, note: _Note) -> float:
+        """How long something of an earlier start can still come."""
+        return note.left_s(grace_s=self.limits.grace_s, now=self.clock.now(), steady=self.clock.steady())
 
 
 def submit_once(
@@ -92,8 +108,7 @@ def submit_once(
     submitter: Submitter,
     request: SubmitRequest,
     submission: Submission,
-    now: Callable[[], float],
-    sleep: Callable[[float], None],
+    clock: Clock,
     limits: SubmitLimits | None = None,
 ) -> Submission:
     """Submit `request` unless its tag is submitted already; return the ledger's row with the clusters.
@@ -113,8 +128,7 @@ def submit_once(
         request=request,
         folder=Path(submission.work_dir),
         limits=limits or SubmitLimits(),
-        now=now,
-        sleep=sleep,
+        clock=clock,
     )
     one_try.folder.mkdir(parents=True, exist_ok=True)
     with _alone(one_try):
@@ -136,13 +150,12 @@ def _before(one_try: _Try) -> tuple[ClusterId, ...]:
     if note is None:
         log.info("%s: searching the tag in every schedd's queue and history", tag)
         return _search(one_try, since=None)
-    quiet_at = note.quiet_at(one_try.limits.grace_s)
-    left = quiet_at - one_try.now()
+    left = one_try.left_s(note)
     log.info(
         "%s: an earlier try started jobsub_submit; searching its tag for %.0f s more", tag, max(0.0, left)
     )
     # The first search reads whole histories: the jobs may be older than the note.
-    return _search(one_try, since=None, known=note.schedds) or _search_until(one_try, quiet_at, note)
+    return _search(one_try, since=None, known=note.schedds) or _search_until(one_try, left, note)
 
 
 def _submit(one_try: _Try) -> Submission:
@@ -153,11 +166,14 @@ def _submit(one_try: _Try) -> Submission:
     except SubmissionRefused as error:
         _refused(one_try, error)
     (one_try.folder / "command").write_text(shlex.join(command) + "\n", encoding="utf-8")
+    schedds, steady = _schedds(one_try, known=()), one_try.clock.steady()
     note = _Note(
-        started=one_try.now(),
+        started=one_try.clock.now(),
         ended=None,
         timeout_s=one_try.limits.timeout_s,
-        schedds=_schedds(one_try, known=()),
+        schedds=schedds,
+        boot=steady.boot,
+        steady_s=steady.seconds,
     )
     _write_note(one_try.folder, note)
     log.info("%s: no job has it. Submitting %d jobs: %s", tag, request.jobs, shlex.join(command))
@@ -177,7 +193,7 @@ def _submit(one_try: _Try) -> Submission:
     except SubmissionAmbiguous as error:
         note = _ended(one_try, note)
         log.warning("%s: %s", tag, error)
-        found = _search_until(one_try, note.quiet_at(one_try.limits.grace_s), note)
+        found = _search_until(one_try, one_try.left_s(note), note)
         if found:
             return _adopt(one_try, found, "after jobsub_submit left it open")
         raise
@@ -206,7 +222,7 @@ def _record(one_try: _Try, clusters: tuple[ClusterId, ...], message: str) -> Sub
         )
         raise LedgerError(msg)
     rows = tuple((cluster.schedd, cluster.cluster, one_try.request.jobs) for cluster in clusters)
-    one_try.ledger.record_submitted(tag, clusters=rows, message=message, now=one_try.now())
+    one_try.ledger.record_submitted(tag, clusters=rows, message=message, now=one_try.clock.now())
     log.info("%s: %d jobs in cluster %s", tag, one_try.request.jobs, clusters[0])
     return _row(one_try)
 
@@ -231,7 +247,7 @@ def _check_jobs(one_try: _Try, cluster: ClusterId) -> None:
 
 def _refused(one_try: _Try, error: SubmissionRefused) -> NoReturn:
     """Record that nothing was submitted, and raise."""
-    one_try.ledger.record_refused(one_try.request.tag, message=str(error), now=one_try.now())
+    one_try.ledger.record_refused(one_try.request.tag, message=str(error), now=one_try.clock.now())
     raise error
 
 
@@ -244,19 +260,24 @@ def _row(one_try: _Try) -> Submission:
     return row
 
 
-def _search_until(one_try: _Try, end: float, note: _Note) -> tuple[ClusterId, ...]:
-    """Search the tag until it is found or the time is `end`, at least once at or after `end`."""
+def _search_until(one_try: _Try, left_s: float, note: _Note) -> tuple[ClusterId, ...]:
+    """Search the tag until it is found or `left_s` are over, at least once after that.
+
+    The last search reads whole histories: `started` may be of a clock that was wrong.
+    """
+    end = one_try.clock.steady().seconds + left_s
     while True:
-        last = one_try.now() >= end
+        last = one_try.clock.steady().seconds >= end
         try:
-            found = _search(one_try, since=note.started, known=note.schedds)
+            found = _search(one_try, since=None if last else note.started, known=note.schedds)
         except SubmissionAmbiguous:
             if last:
                 raise
             found = ()
         if found or last:
             return found
-        one_try.sleep(max(0.0, min(one_try.limits.search_every_s, end - one_try.now())))
+        pause = min(one_try.limits.search_every_s, end - one_try.clock.steady().seconds)
+        one_try.clock.sleep(max(0.0, pause))
 
 
 def _search(one_try: _Try, *, since: float | None, known: tuple[str, ...] = ()) -> tuple[ClusterId, ...]:
@@ -320,7 +341,8 @@ def _write_note(folder: Path, note: _Note) -> None:
 
 def _ended(one_try: _Try, note: _Note) -> _Note:
     """Note that jobsub_submit has ended."""
-    ended = _Note(started=note.started, ended=one_try.now(), timeout_s=note.timeout_s, schedds=note.schedds)
+    steady = one_try.clock.steady()
+    ended = replace(note, ended=one_try.clock.now(), boot=steady.boot, steady_s=steady.seconds)
     _write_note(one_try.folder, ended)
     return ended
 
@@ -329,13 +351,13 @@ def _ended(one_try: _Try, note: _Note) -> _Note:
 def _alone(one_try: _Try) -> Iterator[None]:
     """Hold the work folder's lock: two tries of one task may be alive at the same time."""
     with (one_try.folder / "submit.lock").open("a") as file:
-        end = one_try.now() + one_try.limits.timeout_s + one_try.limits.grace_s
+        end = one_try.clock.steady().seconds + one_try.limits.timeout_s + one_try.limits.grace_s
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError as error:
-                if one_try.now() >= end:
+                if one_try.clock.steady().seconds >= end:
                     _cannot_tell(one_try, f"another process is submitting it and holds {file.name}", error)
-            one_try.sleep(one_try.limits.search_every_s)
+            one_try.clock.sleep(one_try.limits.search_every_s)
         yield

@@ -61,10 +61,10 @@ class _Wait:
     unknown: int = 0
     """Unknown jobs at the last poll."""
     unknown_since: float | None = None
-    """Since when no unknown job was found again, epoch seconds."""
+    """Since when no unknown job was found again, steady seconds."""
 
     def see(self, counts: ClusterCounts, at: float) -> None:
-        """Take one poll's counts; resolve the wait where they settle it."""
+        """Take one poll's counts, `at` in steady seconds; resolve the wait where they settle it."""
         if counts.unknown == 0:
             self.unknown_since = None
         elif self.unknown_since is None or counts.unknown < self.unknown:
@@ -100,6 +100,8 @@ class ScheddWatcher:
     on_poll: OnPoll | None = None
     """Called in a thread after each answered poll, before waits resolve; what it raises is logged."""
     clock: Callable[[], float] = time.time
+    """Dates what is recorded; no duration is taken from it, because somebody may set it."""
+    steady: Callable[[], float] = time.monotonic
     close: Callable[[], None] = lambda: None
     """Called in a thread when nobody waits any more; the pool must answer again after it."""
     failures: int = field(default=0, init=False)
@@ -108,7 +110,7 @@ class ScheddWatcher:
     brisk_polls: int = field(default=0, init=False)
     """Polls in a row that showed a failing node."""
     _unlisted_since: float | None = field(default=None, init=False)
-    """Since when the collector has listed no such schedd, epoch seconds."""
+    """Since when the collector has listed no such schedd, steady seconds."""
     _warn_at: float = field(default=0.0, init=False)
     _waits: list[_Wait] = field(default_factory=list, init=False)
     _loop: asyncio.Task[None] | None = field(default=None, init=False)
@@ -170,7 +172,7 @@ class ScheddWatcher:
         open_waits = any(not wait.done.done() for wait in self._waits)
         if self.failures:
             pause = backoff_s(self.failures, interval_s=self.interval_s, draw=random.random())  # noqa: S311
-            end = time.monotonic() + pause
+            end = time.monotonic() + pause  # as the event loop counts
             while self._waits and (left := end - time.monotonic()) > 0:
                 await self._woken(left)
                 self._wake.clear()
@@ -209,10 +211,10 @@ class ScheddWatcher:
         self.failures, self._unlisted_since = 0, None
         failing = any(count.suspects or count.failing_nodes for count in counts.values())
         self.brisk_polls = self.brisk_polls + 1 if failing else 0
-        at = self.clock()
+        at = self.steady()
         if self.on_poll is not None:
             try:
-                await asyncio.to_thread(self.on_poll, self.schedd, counts, at)
+                await asyncio.to_thread(self.on_poll, self.schedd, counts, self.clock())
             except Exception:
                 log.exception("%s: what follows a poll failed; the waits go on", self.schedd)
         for wait in self._waits:
@@ -233,7 +235,7 @@ class ScheddWatcher:
 
     def _warn_of_unlisted(self) -> None:
         """Tell people, now and then, of waits for a schedd that the collector has not listed for long."""
-        now = self.clock()
+        now = self.steady()
         if self._unlisted_since is None:
             self._unlisted_since, self._warn_at = now, now
         absent_s = now - self._unlisted_since

@@ -36,6 +36,9 @@ LAPSE_S = 86_400.0
 IDLE_S = 3600.0
 """A slice that has nothing in the queue, and asked for nothing, for so long gives up its place."""
 
+AHEAD_S = 60.0
+"""Clocks of two machines may differ so much; a time that is further ahead is of a clock that was set back."""
+
 ADMISSION_LOCK = 7_063_482
 """Key of the Postgres advisory lock that lets one asker decide at a time; SQLite has one writer anyway."""
 
@@ -167,7 +170,7 @@ def _answer(
 ) -> dict[str, Decision | None]:
     """Decide for `tags`; the room of others that wait, and come before them, is left to these."""
     asking = set(tags)
-    rows = _open_rows(connection)
+    rows = _take_back(connection, _open_rows(connection), now=now)
     mine = {row.id for row in rows if row.tag in asking and row.asked_at is not None}
     waiting = [
         _waiting(row, now=now)
@@ -189,6 +192,17 @@ def _answer(
 
 def _open_rows(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(open_rows_query()).all()
+
+
+def _take_back(connection: Connection, rows: Sequence[Row[Any]], *, now: float) -> Sequence[Row[Any]]:
+    """Return the rows with no time in the future: else nobody who is gone would be forgotten until then."""
+    ahead = [row.id for row in rows if max(row.asked_at or 0.0, row.admitted_at or 0.0) > now + AHEAD_S]
+    if not ahead:
+        return rows
+    times = (admissions.c.since, admissions.c.asked_at, admissions.c.admitted_at)
+    earlier = {each.name: sa.case((each > now, now), else_=each) for each in times}
+    connection.execute(sa.update(admissions).where(admissions.c.submission_id.in_(ahead)).values(earlier))
+    return _open_rows(connection)
 
 
 def _may_be_sent(row: Row[Any], *, now: float) -> bool:

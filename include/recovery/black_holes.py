@@ -97,7 +97,8 @@ class QueueKeeper:
 
     def due(self, now: float) -> bool:
         """Say whether it is time to look at the ledger again."""
-        return now - self._looked_at >= LOOK_EVERY_S
+        # A clock that was set back is no reason to wait.
+        return not 0.0 <= now - self._looked_at < LOOK_EVERY_S
 
     def look(
         self,

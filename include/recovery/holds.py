@@ -163,7 +163,7 @@ def _step(
         ad=ad,
         diagnosis=diagnosis,
         action=action,
-        due_s=max(0.0, since + pause - now),
+        due_s=min(pause, max(0.0, since + pause - now)),  # the schedd's clock may be ahead of ours
         memory_mb=memory,
         remark=remark,
     )

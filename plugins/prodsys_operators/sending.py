@@ -40,6 +40,7 @@ def intend(
 
 def send(scope: Scope, intent: Submission, *, log: Any) -> Submission:
     """Submit what was intended unless its jobs exist; return the ledger's row with the clusters."""
+    from include.batch.steady_time import Clock
     from include.batch.submission import SubmitLimits, submit_once
 
     limits = SubmitLimits(timeout_s=scope.settings.submit_timeout, grace_s=scope.settings.submit_grace)
@@ -52,8 +53,7 @@ def send(scope: Scope, intent: Submission, *, log: Any) -> Submission:
             submitter=scope.settings.open_submitter(),
             request=request,
             submission=intent,
-            now=time.time,
-            sleep=time.sleep,
+            clock=Clock(),
             limits=limits,
         )
     reached("submit.recorded")

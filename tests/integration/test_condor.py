@@ -19,6 +19,7 @@ from include.batch.fake import FakeLedger
 from include.batch.jobsub import JobsubSubmitter
 from include.batch.pool import ClusterId, SubmitRequest
 from include.batch.pool_process import CONDOR, PoolProcess
+from include.batch.steady_time import Clock
 from include.batch.submission import SubmitLimits, submit_once
 from include.batch.watcher import ScheddWatcher
 from include.bookkeeping.records import Submission, Unit
@@ -192,8 +193,7 @@ def _once(
         submitter=JobsubSubmitter(),
         request=request,
         submission=submission,
-        now=time.time,
-        sleep=time.sleep,
+        clock=Clock(),
         limits=SubmitLimits(timeout_s=60, grace_s=2, search_every_s=0.5),
     )
 

@@ -143,6 +143,27 @@ def test_an_admission_that_nobody_used_lapses_after_a_day(ledger, tags):
     assert ask(ledger, first, four, now=day + 2).in_flight == 4
 
 
+def test_a_clock_that_was_set_back_keeps_nobody_waiting_for_who_is_gone(ledger, tags):
+    first, second, third = tags
+    four, day = DeploymentLimits(jobs_per_experiment=4), NOW + LAPSE_S
+    for tag in (first, second, third):
+        ask(ledger, tag, four, now=day)
+    assert ask(ledger, third, four, now=NOW).in_flight == 4, "the first is admitted"
+    assert ask(ledger, third, four, now=NOW + LAPSE_S + 1) is None, "the first did not come, nor the second"
+
+
+def test_a_clock_that_jumps_ahead_costs_no_more_than_the_place_in_the_queue(ledger, tags):
+    first, second, third = tags
+    four, later = DeploymentLimits(jobs_per_experiment=4), NOW + 40 * LAPSE_S
+    ask(ledger, first, four)
+    send(ledger, first)
+    assert [ask(ledger, tag, four).place for tag in (second, third)] == [1, 2]
+    answers = ledger.ask_again([second, third], limits=four, now=later)
+    assert {answers[tag].in_flight for tag in (second, third)} == {4}, "what is sent counts as before"
+    ledger.record_ended(first, now=later)
+    assert list(ledger.ask_again([second, third], limits=four, now=later).values()).count(None) == 1
+
+
 def test_a_crash_of_the_asker_leaves_nothing_stuck(ledger, tags):
     first, second, _ = tags
     four = DeploymentLimits(jobs_per_experiment=4)

@@ -14,6 +14,7 @@ import pytest
 from include.batch.fake import FakeLedger, FakePool
 from include.batch.jobsub import JobsubSubmitter
 from include.batch.pool import ClusterId, SubmitRequest
+from include.batch.steady_time import Clock, SteadyTime
 from include.batch.submission import SubmitLimits, submit_once
 from include.bookkeeping.records import Submission, Unit
 from include.campaign.states import SubmissionState
@@ -26,10 +27,12 @@ AP1 = "ap1@fake"
 
 
 @dataclass
-class Clock:
-    """Time that passes only by sleeping."""
+class Time:
+    """Time that passes only by sleeping; `at` may be set, as a machine's clock is."""
 
     at: float = field(default_factory=time.time)
+    passed: float = 0.0
+    boot: str = "this one"
     during: Callable[[], object] = lambda: None
 
     def now(self) -> float:
@@ -37,7 +40,14 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.at += seconds
+        self.passed += seconds
         self.during()
+
+    def steady(self) -> SteadyTime:
+        return SteadyTime(boot=self.boot, seconds=self.passed)
+
+    def clock(self) -> Clock:
+        return Clock(now=self.now, sleep=self.sleep, steady=self.steady)
 
 
 @dataclass
@@ -47,7 +57,7 @@ class World:
     folder: Path
     pool: FakePool
     ledger: FakeLedger
-    clock: Clock
+    clock: Time
     limits: SubmitLimits = field(
         default_factory=lambda: SubmitLimits(timeout_s=20, grace_s=30, search_every_s=3)
     )
@@ -70,8 +80,7 @@ class World:
             submitter=self.submitter(mode),
             request=request(),
             submission=self.row,
-            now=self.clock.now,
-            sleep=self.clock.sleep,
+            clock=self.clock.clock(),
             limits=self.limits,
         )
 
@@ -106,7 +115,7 @@ def request() -> SubmitRequest:
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    clock = Clock()
+    clock = Time()
     row = Submission(
         tag=TAG,
         dag_id="demo.z",

@@ -16,6 +16,7 @@ import pytest
 from include import errors
 from include.batch.fake import FakePool
 from include.batch.jobsub import JobsubSubmitter
+from include.batch.steady_time import SteadyTime, steady_time
 from include.batch.submission import SubmitLimits, submit_once
 from include.campaign.states import SubmissionState
 from include.errors import (
@@ -25,7 +26,7 @@ from include.errors import (
     SubmissionAmbiguous,
     SubmissionRefused,
 )
-from tests.unit.batch.conftest import AP1, TAG, Clock, World, request
+from tests.unit.batch.conftest import AP1, TAG, Time, World, request
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -109,8 +110,7 @@ def test_bad_request_is_refused_without_a_search(world: World) -> None:
             submitter=world.submitter("ok"),
             request=bad,
             submission=world.row,
-            now=world.clock.now,
-            sleep=world.clock.sleep,
+            clock=world.clock.clock(),
         )
     assert world.row.state is SubmissionState.REFUSED
     assert not world.started()
@@ -219,8 +219,7 @@ def test_schedd_that_left_the_collector_with_the_jobs(world: World) -> None:
             submitter=Leaves(program=gone.program, environment=gone.environment),
             request=request(),
             submission=world.row,
-            now=world.clock.now,
-            sleep=world.clock.sleep,
+            clock=world.clock.clock(),
             limits=world.limits,
         )
     with pytest.raises(SubmissionAmbiguous, match=r"not in the collector"):
@@ -240,8 +239,7 @@ def test_missing_program_leaves_no_doubt(world: World) -> None:
             submitter=absent,
             request=request(),
             submission=world.row,
-            now=world.clock.now,
-            sleep=world.clock.sleep,
+            clock=world.clock.clock(),
         )
     began = world.clock.at
     assert world.run("ok").state is SubmissionState.SUBMITTED
@@ -258,8 +256,7 @@ def test_missing_row(world: World) -> None:
             submitter=world.submitter("ok"),
             request=request(),
             submission=row,
-            now=world.clock.now,
-            sleep=world.clock.sleep,
+            clock=world.clock.clock(),
         )
     assert not world.started()
 
@@ -303,11 +300,14 @@ def test_killed_worker_is_followed_by_exactly_one_cluster(world: World, dies_aft
     assert len(world.clusters()) == 1
 
 
-class RealClock(Clock):
+class RealClock(Time):
     """The machine's own time."""
 
     def now(self) -> float:
         return time.time()
+
+    def steady(self) -> SteadyTime:
+        return steady_time()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(min(seconds, 0.2))

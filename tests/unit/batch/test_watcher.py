@@ -113,7 +113,7 @@ def test_unknown_resolves_only_after_answers_for_its_whole_limit(fake: FakePool)
         clock = [1000.0]
         cluster = fake.submit(AP1, "a", 2)
         fake.set_status(AP1, cluster, JobStatus.UNKNOWN)
-        watcher = watch(fake, clock=lambda: clock[0])
+        watcher = watch(fake, steady=lambda: clock[0])
         wait = asyncio.create_task(watcher.wait_for(cluster, 2, hold_limit_s=60, unknown_limit_s=300))
         await polls(watcher, 2)
         fake.set_status(AP1, cluster, DONE, processes=[0])
@@ -131,6 +131,25 @@ def test_unknown_resolves_only_after_answers_for_its_whole_limit(fake: FakePool)
         assert not wait.done(), "a silent schedd proves nothing about its jobs"
         clock[0] += 301
         assert (await wait).unknown == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("jump_s", [1e6, -1e6])
+def test_a_clock_that_is_set_ends_no_wait_and_delays_none(fake: FakePool, jump_s: float) -> None:
+    async def scenario() -> None:
+        clock, steady, dates = [1e9], [5.0], list[float]()
+        cluster = fake.submit(AP1, "a", 1, status=JobStatus.UNKNOWN)
+        watcher = watch(fake, clock=lambda: clock[0], steady=lambda: steady[0])
+        watcher.on_poll = lambda _, __, at: dates.append(at)
+        wait = asyncio.create_task(watcher.wait_for(cluster, 1, hold_limit_s=60, unknown_limit_s=300))
+        await polls(watcher, 2)
+        clock[0] += jump_s
+        await polls(watcher, 3)
+        assert not wait.done()
+        steady[0] += 300
+        assert (await wait).unknown == 1
+        assert {1e9, 1e9 + jump_s} == set(dates), "samples are dated by the clock as it is"
 
     asyncio.run(scenario())
 

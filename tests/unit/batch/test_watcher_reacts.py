@@ -96,7 +96,7 @@ def test_a_schedd_that_is_not_listed_is_told_now_and_then(
 
     async def scenario() -> None:
         cluster = fake.submit(AP1, "a", 1)
-        watcher = watch(fake, clock=lambda: clock[0])
+        watcher = watch(fake, steady=lambda: clock[0])
         wait = asyncio.create_task(watcher.wait_for(cluster, 1, hold_limit_s=60, unknown_limit_s=300))
         await polls(watcher, 1)
         for at in (1000, 1299, 1301, 1302, 1900, 1902):

@@ -182,6 +182,7 @@ def test_what_failed_is_tried_again(queue: Queue, ledger: Ledger) -> None:
         queue.keeper.look(ledger, queue.open_pool, known, now=NOW + 130)
     assert not queue.keeper.due(NOW + 131)
     assert queue.keeper.due(NOW + 130 + LOOK_EVERY_S)
+    assert queue.keeper.due(NOW - 86_400), "the clock was set back"
     queue.pool.set_schedd(AP1, up=True)
     queue.look(NOW + 140)
     assert queue.lists(cluster) == {(("wn2", "wn3"), ())}
