@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from include.progress.campaign import chosen_tranche
+from include.recovery.background import from_tallies
 from include.triage.groups import cross, group
-from include.triage.unusual import Background
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def failures_page(ledger: Ledger, dag_id: str, tranche: str | None, *, now: floa
     found = ledger.diagnoses(dag_id=dag_id, tranche=chosen, open_only=True, limit=LOOKED_AT + 1)
     looked = found[:LOOKED_AT]
     tallies = [each for each in ledger.node_tallies(now - SPAN_S, now) if each.dag_id == dag_id]
-    groups = group(looked, background=Background.of_tallies(tallies)) if looked else []
+    groups = group(looked, background=from_tallies(tallies, ledger.node_facts())) if looked else []
     groups = sorted(groups, key=lambda one: not one.unusual)
     overview = ledger.overview(times=(), dag_id=dag_id, tranche=chosen)
     index = {each.run: each.index for each in ledger.slices_of(dag_id, chosen)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from include.triage.unusual import Background
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from include.bookkeeping.ledger import Ledger
-    from include.bookkeeping.records import JobRecord, NodeFact, Submission
+    from include.bookkeeping.records import JobRecord, NodeFact, NodeTally, Submission
 
 MOST_JOBS = 50_000
 """More jobs are not loaded from the ledger to be compared with."""
@@ -47,6 +48,17 @@ def background(
         inputs=inputs,
         facts=tuple(fact for fact in facts if fact.host in nodes),
     )
+
+
+def from_tallies(tallies: Iterable[NodeTally], facts: Sequence[NodeFact]) -> Background:
+    """Return what tallies by node say of all jobs: cheap, however many jobs there are."""
+    nodes: Counter[str] = Counter()
+    sites: Counter[str] = Counter()
+    for tally in tallies:
+        nodes[tally.host] += tally.good + tally.bad
+        if tally.site:
+            sites[tally.site] += tally.good + tally.bad
+    return Background(nodes=nodes, sites=sites, facts=tuple(fact for fact in facts if fact.host in nodes))
 
 
 def background_of(ledger: Ledger, submissions: Iterable[Submission]) -> Background:
