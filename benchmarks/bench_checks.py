@@ -1,7 +1,7 @@
 """How long the check task's review of 10,000 reported jobs takes, and what opening their ROOT files adds.
 
 Run: python benchmarks/bench_checks.py [JOBS]. It fails where the review opens a log, takes
-longer than 10 s for up to 10,000 jobs, or the process more than 500 MB.
+longer than 10 s of CPU for up to 10,000 jobs, or the process more than 500 MB.
 """
 
 from __future__ import annotations
@@ -164,11 +164,16 @@ def watch_logs() -> None:
     sys.addaudithook(note)
 
 
-def timed(what: str, since: float) -> float:
-    """Print how long something took, and return it."""
-    took = time.perf_counter() - since
-    print(f"{what}: {took:.2f} s", flush=True)
-    return took
+def now() -> tuple[float, float]:
+    """Return the time by the clock, and of CPU: a busy machine shows in the first alone."""
+    return time.perf_counter(), time.process_time()
+
+
+def timed(what: str, since: tuple[float, float]) -> float:
+    """Print how long something took, and return the CPU time."""
+    took, cpu = (later - before for later, before in zip(now(), since, strict=True))
+    print(f"{what}: {took:.2f} s, {cpu:.2f} s of CPU", flush=True)
+    return cpu
 
 
 def time_review(tools: Tools, plan: CampaignPlan, item: Slice) -> None:
@@ -176,13 +181,13 @@ def time_review(tools: Tools, plan: CampaignPlan, item: Slice) -> None:
     stage, jobs = plan.stages[0], plan.subruns
     for what in ("reviewing", "reviewing again"):
         _logs_opened.clear()
-        start = time.perf_counter()
+        start = now()
         (reviewed,) = review_stage(tools, plan, stage, item)
         took = timed(f"{what} {jobs} jobs that reported, ledger included", start)
         assert all(unit.state.value == "accepted" for unit in reviewed.judgement.units)
         assert not _logs_opened, f"{len(_logs_opened)} logs were opened, {_logs_opened[0]} first"
         assert jobs > MOST_JOBS or took <= MOST_S, f"{took:.1f} s, more than {MOST_S:g}"
-    start = time.perf_counter()
+    start = now()
     assert len(standing_of(tools.ledger, plan, stage, item).accepted) == jobs
     timed(f"how the stage stands, {jobs} jobs", start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -194,10 +199,10 @@ def time_judging(plan: CampaignPlan, submission: Submission, pool: FakePool, con
     """Time the parts of a check, and what reading the files adds."""
     jobs = plan.subruns
     ads = pool.ads(SCHEDD, [CLUSTER])
-    start = time.perf_counter()
+    start = now()
     area = read_areas(plan, submission)
     timed(f"reading {jobs} reports", start)
-    start = time.perf_counter()
+    start = now()
     judgement = judge(plan, plan.stages[0], submission, ads=ads, area=area, now=time.time())
     timed(f"judging {jobs} jobs by exit, outputs, size", start)
     assert len(judgement.accept) == jobs
@@ -206,7 +211,7 @@ def time_judging(plan: CampaignPlan, submission: Submission, pool: FakePool, con
         part = replace(submission, units=submission.units[:few])
         some = replace(area, reports=tuple(report for report in area.reports if report.unit < few))
         stage = replace(plan.stages[0], checks=checks)
-        start = time.perf_counter()
+        start = now()
         judge(plan, stage, part, ads=ads[:few], area=some, now=time.time())
         timed(f"judging {few} jobs with {checks[-1]} as well ({len(content)}-byte files)", start)
 
@@ -230,7 +235,7 @@ def main(jobs: int) -> None:
             leave(plan, process, 137, content)
         ads = pool.ads(SCHEDD, [CLUSTER])
         _logs_opened.clear()
-        start = time.perf_counter()
+        start = now()
         judge(plan, plan.stages[0], submission, ads=ads, area=read_areas(plan, submission), now=time.time())
         timed(f"reading and judging {jobs} failed jobs, with the last line of each log", start)
         assert len(set(_logs_opened)) == jobs, "the openings of logs are not seen"
