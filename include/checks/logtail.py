@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
+
+from include.joblogs.text import clean, last_segment
 
 TAIL_BYTES = 64 * 1024
 """No more of a log is read, however long it is."""
 OWN_LINES = "prodsys_job: "
 MAX_LINE = 200
 """Characters of the line that are shown."""
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\x20-\x7e\xa0-\U0010ffff]")
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+"""First bytes of gzip, bzip2, xz and zstd."""
 
 
 def last_line(path: str) -> str:
@@ -26,9 +28,9 @@ def last_line(path: str) -> str:
         return f"{path}: no such log"
     except OSError as error:
         return f"{path}: cannot be read: {error.strerror}"
-    lines = data.decode("utf-8", errors="replace").split("\n")
+    lines = data.split(b"\n")
     for number in range(len(lines), 0, -1):
-        text = _ESCAPES.sub("", lines[number - 1].replace("\t", " ")).strip()
+        text = clean(last_segment(lines[number - 1]))
         if text and not text.startswith(OWN_LINES):
             shown = text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]}…"
             return f"{path}:{number}: {shown}" if whole else f"{path}: {shown}"
@@ -42,6 +44,8 @@ def _tail(path: str) -> tuple[bytes, bool]:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(0, "not a regular file")
+        if stream.read(6).startswith(_PACKED):
+            raise OSError(0, "it is packed")
         start = max(0, status.st_size - TAIL_BYTES)
         stream.seek(start)
         return stream.read(TAIL_BYTES), start == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import time
@@ -231,6 +232,12 @@ def test_last_line(tmp_path: Path):
     assert last_line(str(log)) == f"{log}: the end"
     log.write_bytes(b"\n" * (TAIL_BYTES + 1))
     assert last_line(str(log)) == f"{log}: the last {TAIL_BYTES} bytes are blank"
+    log.write_bytes("one\n10 %\r20 %\rdone \u202e\x1b[31mred\r\n".encode())
+    assert last_line(str(log)) == f"{log}:2: done red", (
+        "nothing that reorders text, the last of a progress bar"
+    )
+    log.write_bytes(gzip.compress(b"the end\n"))
+    assert last_line(str(log)) == f"{log}: cannot be read: it is packed"
     log.unlink()
     os.mkfifo(log)
     assert last_line(str(log)) == f"{log}: cannot be read: not a regular file"
