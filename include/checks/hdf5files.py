@@ -50,6 +50,8 @@ def _look_inside(path: str, wanted: Content | None) -> Found:
         there = list(file)
         if wanted is None:
             return Found(problem="")
+        if _leads_out(file, wanted.tree):
+            return Found(problem=f"tree missing: {wanted.tree!r} is a link to another file")
         if wanted.tree not in file:
             return missing(wanted.tree, there)
         table = _Group(file[wanted.tree])
@@ -60,13 +62,23 @@ def _look_inside(path: str, wanted: Content | None) -> Found:
         return compare(table, wanted)
 
 
+def _leads_out(group: Any, path: str) -> bool:
+    """Whether a part of a path is a link to another file, which might be anything, a pipe too."""
+    import h5py
+
+    parts = path.strip("/").split("/")
+    ways = ("/".join(parts[: count + 1]) for count in range(len(parts)))
+    return any(isinstance(group.get(way, getlink=True), h5py.ExternalLink) for way in ways)
+
+
 class _Group:
     """A group of datasets, or one of compound type, as a table."""
 
     def __init__(self, item: Any) -> None:
         compound = getattr(getattr(item, "dtype", None), "names", None)
         self._item = item
-        names = compound or [name for name in item if getattr(item[name], "shape", None)]
+        own = () if compound else [name for name in item if not _leads_out(item, name)]
+        names = compound or [name for name in own if getattr(item[name], "shape", None)]
         self.columns = frozenset(names)
         self.lengths = {len(item)} if compound else {int(item[name].shape[0]) for name in names}
         self.entries = next(iter(self.lengths), 0)

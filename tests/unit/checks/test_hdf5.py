@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,18 @@ def test_each_form_of_a_table(tmp_path: Path, form: str) -> None:
     assert problem(path, run=8) == "wrong run: 20 entries of run 7, expected only run 8"
     assert problem(path, first_subrun=3) == "wrong subrun: 10 entries of subrun 2, expected 3..3"
     assert problem(path, complete=frozenset({2, 3, 4})) == "subruns missing inside: 4"
+
+
+def test_links_to_other_files_are_not_followed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / "x.h5"
+    write(path, run=7)
+    with h5py.File(path, "a") as file:
+        file["out"] = h5py.ExternalLink(str(tmp_path / "pipe"), "/events")
+        file["events/more"] = h5py.ExternalLink(str(tmp_path / "pipe"), "/x")
+    assert problem(path) == ""
+    assert problem(path, tree="out") == "tree missing: 'out' is a link to another file"
+    assert problem(path, tree="out/events") == "tree missing: 'out/events' is a link to another file"
 
 
 def test_what_is_no_table(tmp_path: Path) -> None:
