@@ -51,7 +51,8 @@ def add_routes(app: FastAPI, intake: Intake) -> None:
     """Let readers with a token read: /v1/logs, /v1/logs/ID, /v1/logs/ID/raw, /v1/search, /v1/refusals."""
     store = intake.store
 
-    def reader(request: Request) -> str:
+    def reader(request: Request, response: Response) -> str:
+        response.headers.update(HEADERS)
         return read_reader_token(intake.key, bearer(request), now=intake.clock())
 
     router = APIRouter(prefix="/v1", dependencies=[Depends(reader)])

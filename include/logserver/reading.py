@@ -110,8 +110,7 @@ def conditions(where: Where) -> list[sa.ColumnElement[bool]]:
     if where.subrun is not None:
         asked += [logs.c.first_subrun <= where.subrun, logs.c.last_subrun >= where.subrun]
     if where.host is not None:
-        # Between, not LIKE: an index serves it, and no character is special.
-        short = sa.and_(logs.c.host > f"{where.host}.", logs.c.host < f"{where.host}/")
+        short = logs.c.host.startswith(f"{where.host}.", autoescape=True)
         asked.append(sa.or_(logs.c.host == where.host, short))
     if where.since is not None:
         asked.append(logs.c.seen >= where.since)
@@ -153,7 +152,8 @@ def _piece(connection: Connection, log: LogInfo, start: int, *, max_bytes: int) 
         blocks.c.log_id == log.id, blocks.c.stop > start
     )
     rest, rest_at = b"", start
-    with connection.execution_options(yield_per=4).execute(query.order_by(blocks.c.start)) as found:
+    options = {"yield_per": 4}
+    with connection.execute(query.order_by(blocks.c.start), execution_options=options) as found:
         for row in found:
             if read >= max_bytes:
                 break

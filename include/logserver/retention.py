@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 QUIET_S = 3600.0
 """A log that got nothing for so long is taken as over: its job ended without a word, or was lost."""
-AT_ONCE = 50
+AT_ONCE, TIDY_AT_ONCE = 50, 10
 """Logs that one transaction removes or tidies, so that posts never wait long."""
 
 
@@ -56,7 +56,10 @@ class LogRetention(LogAppending):
         over = sa.or_(logs.c.ended.is_not(None), logs.c.seen < now - QUIET_S)
         with self._write() as connection:
             query = (
-                sa.select(logs.c.id).where(over, logs.c.tidy.is_(False)).order_by(logs.c.id).limit(AT_ONCE)
+                sa.select(logs.c.id)
+                .where(over, logs.c.tidy.is_(False))
+                .order_by(logs.c.id)
+                .limit(TIDY_AT_ONCE)
             )
             if connection.dialect.name == "postgresql":
                 query = query.with_for_update(skip_locked=True)

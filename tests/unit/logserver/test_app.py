@@ -207,7 +207,9 @@ def test_reading_needs_a_readers_token(store: LogStore) -> None:
             for path in paths:
                 for headers in ({}, MINE, {"Authorization": "Bearer x"}):
                     assert (await client.get(path, headers=headers)).status_code == 401, path
-                assert (await client.get(path, headers=READER)).status_code == 200, path
+                answer = await client.get(path, headers=READER)
+                assert answer.status_code == 200, path
+                assert answer.headers["x-content-type-options"] == "nosniff", path
             found = (await client.get("/v1/search?text=error&stage=gen&run=1000", headers=READER)).json()
             assert [hit["line"]["text"] for hit in found["hits"]] == ["<b>an error</b>"]
             raw = await client.get("/v1/logs/1/raw", headers=READER)
