@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.integration.deployments import Site
 
 LIVE = "logs.live"
+LIMIT_S = 300.0
 
 
 def texts(store: LogStore, log: LogInfo) -> list[str]:
@@ -52,7 +53,9 @@ def story(sqlite_site: Site) -> Iterator[tuple[Site, LogStore, str, dict[str, An
     with LogStore(site.deployment.logs_url) as store:
         site.api.wait_for_dag(LIVE, limit_s=120)
         run_id = site.api.trigger(LIVE)
-        wait_until(lambda: len(logs_of(store, "quokka")) == 2, "both logs are there while the jobs wait")
+        wait_until(
+            lambda: len(logs_of(store, "quokka")) == 2, "both logs are there while the jobs wait", LIMIT_S
+        )
         seen["live"] = {subrun: (log, texts(store, log)) for subrun, log in logs_of(store, "quokka").items()}
         server = api_server(site)
         assert server
@@ -67,7 +70,7 @@ def story(sqlite_site: Site) -> Iterator[tuple[Site, LogStore, str, dict[str, An
         finally:
             end(server, signal.SIGCONT)
         (gates / "1").touch()
-        state = site.api.follow(LIVE, run_id, limit_s=200)
+        state = site.api.follow(LIVE, run_id, limit_s=LIMIT_S)
         assert state == "success", failed_tasks(site, LIVE, run_id)
         yield site, store, run_id, seen
 
