@@ -3,7 +3,7 @@
 Run: python benchmarks/bench_logserver.py [LINES] [URL]
 
 One server process on a database (URL's, which must be empty, else a private Postgres) is sent posts, each on
-a connection of its own, as by jobs, and on kept ones, as by a proxy. Then LINES (0: none) are stored and searched.
+a connection of its own, as by jobs, and on kept ones, as by a proxy. Then LINES are stored and searched.
 """
 
 from __future__ import annotations

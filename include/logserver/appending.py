@@ -28,6 +28,7 @@ FACTS = (
     "cluster", "process", "schedd", "global_job_id", "host", "site", "first_subrun", "last_subrun", "node",
 )  # fmt: skip
 SPARE_EXECUTIONS = 100
+_BLOCK = (blocks.c.id, blocks.c.log_id, blocks.c.start)
 _ADD = {
     "sqlite": sa.text("INSERT INTO log_words (rowid, words) VALUES (:id, :words)"),
     # One statement for all: executemany takes five times as long.
@@ -215,22 +216,38 @@ class _Batch:
 
     def _update(self) -> None:
         for names, changed in ((STATE, False), ((*STATE, *FACTS), True)):
-            rows = [
-                {"the_id": log.id, **{name: log.row[name] for name in names}}
-                for log in self._logs.values()
-                if log.new_facts is changed
-            ]
-            if rows:
-                values: dict[str, Any] = {name: sa.bindparam(name) for name in names}
-                update = sa.update(logs).where(logs.c.id == sa.bindparam("the_id")).values(values)
-                self._connection.execute(update, rows)
-        mine = {log.submission.id: log.submission for log in self._logs.values()}
-        if mine:
-            update = sa.update(submissions).where(submissions.c.id == sa.bindparam("the_id"))
-            self._connection.execute(
-                update.values(bytes=sa.bindparam("new_bytes"), logs=sa.bindparam("new_logs")),
-                [{"the_id": one.id, "new_bytes": one.bytes, "new_logs": one.logs} for one in mine.values()],
-            )
+            mine = [log for log in self._logs.values() if log.new_facts is changed]
+            rows = [{"id": log.id, **{name: log.row[name] for name in names}} for log in mine]
+            _update_rows(self._connection, logs, rows)
+        touched = {log.submission.id: log.submission for log in self._logs.values()}
+        sums = [{"id": one.id, "bytes": one.bytes, "logs": one.logs} for one in touched.values()]
+        _update_rows(self._connection, submissions, sums)
+
+
+def _as_rows(table: sa.Table, rows: Sequence[dict[str, Any]]) -> sa.TableValuedAlias:
+    """Return rows as Postgres' unnest() gives them: one short statement, whatever the number of rows."""
+    columns = [table.c[name] for name in rows[0]]
+    arrays = [
+        sa.bindparam(None, [row[each.name] for row in rows], type_=ARRAY(each.type)) for each in columns
+    ]
+    named = [sa.column(each.name, each.type) for each in columns]
+    return sa.func.unnest(*arrays).table_valued(*named, name="new").render_derived()
+
+
+def _update_rows(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Update rows by their id."""
+    if not rows:
+        return
+    names = [name for name in rows[0] if name != "id"]
+    if connection.dialect.name == "sqlite":
+        update = sa.update(table).where(table.c.id == sa.bindparam("of_id"))
+        values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
+        named = [{"of_id": row["id"], **{f"new_{name}": row[name] for name in names}} for row in rows]
+        connection.execute(update.values(values), named)
+    else:
+        new = _as_rows(table, rows)
+        values = {name: new.c[name] for name in names}
+        connection.execute(sa.update(table).where(table.c.id == new.c.id).values(values))
 
 
 def _not_in(taken: Iterable[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:
@@ -247,8 +264,15 @@ def add_blocks(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Insert blocks and their words."""
     if not rows:
         return
-    insert = sa.insert(blocks).returning(blocks.c.id, sort_by_parameter_order=True)
-    numbers = connection.execute(insert, rows).scalars().all()
+    if connection.dialect.name == "sqlite":
+        insert = sa.insert(blocks).returning(blocks.c.id, sort_by_parameter_order=True)
+        numbers = connection.execute(insert, rows).scalars().all()
+    else:
+        new, names = _as_rows(blocks, rows), list(rows[0])
+        chosen = sa.select(*(new.c[name] for name in names))
+        made = sa.insert(blocks).from_select(names, chosen).returning(*_BLOCK)
+        of = {(row.log_id, row.start): row.id for row in connection.execute(made)}
+        numbers = [of[row["log_id"], row["start"]] for row in rows]
     add_words(connection, [(number, row["data"]) for number, row in zip(numbers, rows, strict=True)])
 
 
