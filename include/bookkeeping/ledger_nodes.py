@@ -60,13 +60,16 @@ class LedgerNodes(LedgerDatabase):
         with self._read() as connection:
             return [NodeRevision(**row) for row in connection.execute(query).mappings()]
 
-    def node_tallies(self, since: float, now: float, experiment: str | None = None) -> list[NodeTally]:
+    def node_tallies(
+        self, since: float, now: float, experiment: str | None = None, *, dag_id: str | None = None
+    ) -> list[NodeTally]:
         """Return how the jobs that ended in since..now did on each node, by campaign and stage.
 
-        Nodes are named without their slots. A job counts if it completed and how it ended is known.
+        Of all campaigns, of an experiment's, or of one. Nodes are named without their slots. A job counts if
+        it completed and how it ended is known.
         """
         with self._read() as connection:
-            ended = _ended(since, now, experiment)
+            ended = _ended(since, now, experiment, dag_id)
             found = connection.execute(_tallies(ended, _fast_below(ended)))
             return [NodeTally(**row) for row in found.mappings()]
 
@@ -117,7 +120,7 @@ def _fact(row: Row[Any]) -> NodeFact:
     )
 
 
-def _ended(since: float, now: float, experiment: str | None) -> sa.CTE:
+def _ended(since: float, now: float, experiment: str | None, dag_id: str | None) -> sa.CTE:
     """Return one row a job that ended in since..now, with whether it was good."""
     bad = jobs.c.exit_signal.is_not(None) | (jobs.c.exit_code != 0)
     query = (
@@ -130,6 +133,8 @@ def _ended(since: float, now: float, experiment: str | None) -> sa.CTE:
         .where(jobs.c.status == int(JobStatus.COMPLETED))
         .where(jobs.c.exit_signal.is_not(None) | jobs.c.exit_code.is_not(None))
     )  # fmt: skip
+    if dag_id is not None:
+        query = query.where(submissions.c.dag_id == dag_id)
     if experiment is not None:
         mine = campaigns.c.dag_id == submissions.c.dag_id
         query = query.join(campaigns, mine).where(campaigns.c.experiment == experiment)

@@ -63,7 +63,7 @@ def failures_page(ledger: Ledger, dag_id: str, tranche: str | None, *, now: floa
     chosen = chosen_tranche(dag_id, tranche, [each[0] for each in tranches])
     found = ledger.diagnoses(dag_id=dag_id, tranche=chosen, open_only=True, limit=LOOKED_AT + 1)
     looked = found[:LOOKED_AT]
-    tallies = [each for each in ledger.node_tallies(now - SPAN_S, now) if each.dag_id == dag_id]
+    tallies = ledger.node_tallies(now - SPAN_S, now, dag_id=dag_id) if looked else []
     groups = group(looked, background=from_tallies(tallies, ledger.node_facts())) if looked else []
     groups = sorted(groups, key=lambda one: not one.unusual)
     overview = ledger.overview(times=(), dag_id=dag_id, tranche=chosen)

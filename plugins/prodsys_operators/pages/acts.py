@@ -19,8 +19,7 @@ from include.campaign.states import ActionKind
 from include.campaign.units import parse_time
 from include.errors import LedgerError
 from prodsys_operators.pages.access import ANSWERS, SAME_ORIGIN, UserName, may_act_on_nodes
-from prodsys_operators.pages.campaign_views import recent
-from prodsys_operators.pages.source import ledger
+from prodsys_operators.pages.source import ledger, recent
 from prodsys_operators.recover import OPTIONS
 from prodsys_operators.scope import SLICE_GROUP
 

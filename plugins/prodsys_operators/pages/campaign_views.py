@@ -13,14 +13,12 @@ from include.progress.campaigns import SORTS, Standing, campaign_lines, campaign
 from include.progress.failures import failures_page
 from prodsys_operators.pages import answers, wording
 from prodsys_operators.pages.access import READS_DAG, EditableDags, VisibleDags
-from prodsys_operators.pages.source import Recent, ledger
+from prodsys_operators.pages.source import ledger, recent
 
 if TYPE_CHECKING:
     from include.progress.campaigns import CampaignLine, CampaignsPage
 
 router = APIRouter()
-recent: Recent[Any] = Recent()
-"""What the ledger said, whoever asked; what a user may see of it is chosen afterwards."""
 
 Text = Annotated[str, Query(max_length=200)]
 Word = Annotated[str, Query(max_length=30)]

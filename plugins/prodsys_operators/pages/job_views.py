@@ -15,12 +15,13 @@ from include.progress.node_list import nodes_page
 from include.progress.search import search
 from prodsys_operators.pages import answers, wording
 from prodsys_operators.pages.access import READS_DAG, READS_LOGS, EditableDags, VisibleDags
-from prodsys_operators.pages.source import ledger
+from prodsys_operators.pages.source import ledger, recent
 
 if TYPE_CHECKING:
     from include.bookkeeping.overview_records import JobPlace
     from include.progress.job import JobPage
     from include.progress.job_log import JobLogSource
+    from include.progress.node_list import NodesPage
 
 router = APIRouter()
 
@@ -31,20 +32,20 @@ Process = Annotated[int, Path(ge=0, le=2**31 - 1)]
 @router.get("/nodes")
 def nodes(request: Request, visible: VisibleDags, edits: EditableDags) -> Response:
     """Nodes, suspicions and exclusions."""
-    found = nodes_page(ledger(), visible, now=time.time())
+    found = _nodes(visible)
     return answers.page(request, "nodes.html", page=found, now=found.at, may_edit=bool(edits))
 
 
 @router.get("/nodes.json")
 def nodes_json(request: Request, visible: VisibleDags) -> Response:
     """The same for programs."""
-    return answers.as_json(request, nodes_page(ledger(), visible, now=time.time()))
+    return answers.as_json(request, _nodes(visible))
 
 
 @router.get("/nodes.csv")
 def nodes_csv(request: Request, visible: VisibleDags) -> Response:
     """One row a node."""
-    found = nodes_page(ledger(), visible, now=time.time())
+    found = _nodes(visible)
     head = ["node", "site", "good", "bad", "bad_fast", "chance", "suspicion", "cvmfs", "excluded_until"]
     rows = [
         [line.host, line.site, line.good, line.bad, line.bad_fast, line.chance, line.suspicion,
@@ -52,6 +53,11 @@ def nodes_csv(request: Request, visible: VisibleDags) -> Response:
         for line in found.lines
     ]  # fmt: skip
     return answers.as_csv(request, "nodes", head, rows)
+
+
+def _nodes(visible: frozenset[str]) -> NodesPage:
+    found: NodesPage = recent.get(("nodes", visible), lambda: nodes_page(ledger(), visible, now=time.time()))
+    return found
 
 
 @router.get("/search")

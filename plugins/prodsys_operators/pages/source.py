@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from prodsys_operators.settings import settings
 
@@ -62,3 +62,7 @@ class Recent(Generic[Value]):
             for key in sorted(self._values, key=lambda key: self._values[key][0])[: KEPT // 2]:
                 del self._values[key]
                 self._making.pop(key, None)
+
+
+recent: Recent[Any] = Recent()
+"""What the ledger said to anybody; what a user may see of it is chosen afterwards, or is part of the key."""
