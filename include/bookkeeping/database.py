@@ -254,11 +254,40 @@ def upsert(
     if not rows:
         return
     last = {tuple(row[name] for name in key): row for row in rows}
+    ordered = [last[each] for each in sorted(last)]
     insert = insert_into(connection, table)
     changed = {name: insert.excluded[name] for name in rows[0] if name not in key}
     where = only_if(insert.excluded) if only_if else None
+    at_once = _as_one_table(connection, table, ordered)
+    if at_once is not None:
+        insert = insert.from_select(list(ordered[0]), at_once)
     statement = insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=where)
-    connection.execute(statement, [last[each] for each in sorted(last)])
+    connection.execute(statement, None if at_once is not None else ordered)
+
+
+def _as_one_table(
+    connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]
+) -> sa.Select[Any] | None:
+    """Return a SELECT of `rows` from one JSON text, None where the database or a value does not allow that.
+
+    Postgres takes one statement of 10,000 rows in a third of the time of 10,000 statements.
+    """
+    if connection.dialect.name != "postgresql":
+        return None
+    kinds = {name: table.c[name].type.dialect_impl(connection.dialect) for name in rows[0]}
+    change = {
+        name: how
+        for name, kind in kinds.items()
+        if not isinstance(kind, sa.JSON) and (how := kind.bind_processor(connection.dialect))
+    }
+    plain = [{**row, **{name: how(row[name]) for name, how in change.items()}} for row in rows]
+    try:
+        text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # NaN or infinity, which a column takes and JSON does not
+        return None
+    source = sa.text(f"json_populate_recordset(CAST(NULL AS {table.name}), CAST(:prodsys_rows AS json))")
+    columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in rows[0]]
+    return sa.select(*columns).select_from(source.bindparams(prodsys_rows=text))
 
 
 def rows_given(
