@@ -7,7 +7,7 @@ import typer
 from embedded import cli as pool_commands
 from embedded import commands as deployment
 from include.bookkeeping import commands as ledger_commands
-from include.commands import check, logs, nodes, orphans, report, specs, status, triage, truth
+from include.commands import check, logs, metrics, nodes, orphans, report, specs, status, triage, truth
 
 app = typer.Typer(
     name="prodsys",
@@ -20,6 +20,7 @@ specs.register(app)
 status.register(app)
 triage.register(app)
 report.register(app)
+metrics.register(app)
 check.register(app)
 orphans.register(app)
 truth.register(app)

@@ -107,6 +107,8 @@ class ScheddWatcher:
     failures: int = field(default=0, init=False)
     """Polls in a row without an answer."""
     polls: int = field(default=0, init=False)
+    poll_s: float = field(default=0.0, init=False)
+    """How long the last answer took, seconds."""
     brisk_polls: int = field(default=0, init=False)
     """Polls in a row that showed a failing node."""
     _unlisted_since: float | None = field(default=None, init=False)
@@ -201,11 +203,13 @@ class ScheddWatcher:
         for wait in self._waits:
             clusters[wait.cluster] = max(wait.jobs, clusters.get(wait.cluster, 0))
         self.polls += 1
+        began = time.monotonic()
         try:
             counts = await asyncio.to_thread(self.pool.counts, self.schedd, clusters, now=self.clock())
         except PoolError as error:
             await self._unanswered(error)
             return
+        self.poll_s = time.monotonic() - began
         if self.failures:
             log.info("%s: answers again after %d polls without an answer", self.schedd, self.failures)
         self.failures, self._unlisted_since = 0, None

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
+from include.bookkeeping.count_tables import stage_counts
 from include.bookkeeping.database import LedgerDatabase
 from include.bookkeeping.ledger_actions import action_record
+from include.bookkeeping.records import StageProgress
 from include.bookkeeping.report_records import (
     ActionTally,
+    CampaignCount,
     CauseTally,
     EndedMoment,
     Intervals,
@@ -109,6 +112,22 @@ class LedgerReport(LedgerDatabase):
                 SubmissionTally(**_whole(row)) for row in connection.execute(query.order_by(*key)).mappings()
             ]
 
+    def stage_totals(self, scope: ReportScope) -> dict[str, StageProgress]:
+        """Return how each stage of a campaign or a tranche stands, by name; a span of time plays no part."""
+        kept = stage_counts.c
+        given = {"dag_id": scope.dag_id, "tranche": scope.tranche, "experiment": scope.experiment}
+        names = ("subruns", "accepted", "missing", "duplicates")
+        query = sa.select(kept.stage, *(sa.func.sum(kept[name]).label(name) for name in names))
+        for name, value in given.items():
+            if value is not None:
+                query = query.where(kept[name] == value)
+        with self._read() as connection:
+            rows = [_whole(row) for row in connection.execute(query.group_by(kept.stage)).mappings()]
+        return {
+            row["stage"]: StageProgress(**row, unknown=row["subruns"] - row["accepted"] - row["missing"])
+            for row in rows
+        }
+
     def output_tallies(self, scope: ReportScope, intervals: Intervals | None = None) -> list[OutputTally]:
         """Return the files by campaign, stage, output, state and interval; with a span of time those of it.
 
@@ -165,6 +184,26 @@ class LedgerReport(LedgerDatabase):
         )
         with self._read() as connection:
             return [EndedMoment(**_whole(row)) for row in connection.execute(query).mappings()]
+
+    def submission_counts(self) -> list[CampaignCount]:
+        """Return how many submissions each campaign has in each state."""
+        sent = submissions.c
+        columns = (sa.func.count().label("number"), _times(sent.recovery > 0).label("recoveries"))
+        return self._campaign_counts(sa.select(sent.dag_id, sent.state.label("kind"), *columns), sent.state)
+
+    def failure_counts(self) -> list[CampaignCount]:
+        """Return how many failures of each category each campaign has had."""
+        category = diagnoses.c.category
+        query = sa.select(
+            submissions.c.dag_id, category.label("kind"), sa.func.count().label("number")
+        ).join_from(diagnoses, submissions)
+        return self._campaign_counts(query, category)
+
+    def _campaign_counts(self, query: sa.Select[Any], kind: sa.ColumnElement[str]) -> list[CampaignCount]:
+        key = (submissions.c.dag_id, kind)
+        with self._read() as connection:
+            rows = connection.execute(query.group_by(*key).order_by(*key)).mappings()
+            return [CampaignCount(**_whole(row)) for row in rows]
 
     def action_tallies(self, scope: ReportScope) -> list[ActionTally]:
         """Return how often what was done, by prodsys and by people."""

@@ -134,6 +134,18 @@ class EndedMoment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignCount:
+    """How many of one kind a campaign has."""
+
+    dag_id: str
+    kind: str
+    """A SubmissionState, or a category of triage."""
+    number: int
+    recoveries: int = 0
+    """Of submissions: how many of them are recoveries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActionTally:
     """How often one kind of thing was done."""
 

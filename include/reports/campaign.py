@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -43,7 +42,7 @@ def campaign_report(ledger: Ledger, dag_id: str, *, now: float, tranche: str | N
     if start is not None and end is not None:
         intervals = Intervals(start=start, width_s=width_for(end - start))
     tallies = tallies_of(ledger, scope, sent, intervals)
-    stages = _stages(ledger, tallies, plan, tranches)
+    stages = _stages(ledger, tallies, plan, scope)
     total = added(stages, dag_id, "all stages")
     return Report(
         title=dag_id if tranche is None else f"{dag_id}, dag_run {tranche}",
@@ -96,20 +95,17 @@ def _about(plan: CampaignPlan, tranches: Sequence[str], ledger: Ledger) -> tuple
     )
 
 
-def _stages(ledger: Ledger, tallies: Tallies, plan: CampaignPlan, tranches: Sequence[str]) -> tuple[Row, ...]:
+def _stages(ledger: Ledger, tallies: Tallies, plan: CampaignPlan, scope: ReportScope) -> tuple[Row, ...]:
     """Return one row a stage in the plan's order; stages that only older plans had come last."""
-    progress: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for tranche in tranches:
-        for each in ledger.stage_progress(plan.dag_id, tranche):
-            for place, number in enumerate((each.subruns, each.accepted, each.missing)):
-                progress[each.stage][place] += number
+    totals = ledger.stage_totals(scope)
     known = [stage.name for stage in plan.stages]
     found = {stage: row for (_, stage), row in tallies.rows(lambda *place: place).items()}
     rows = []
     for name in (*known, *(stage for stage in found if stage not in known)):
         row = found.get(name) or Row(campaign=plan.dag_id, name=name, work=Work())
-        subruns, accepted, missing = progress[name]
-        rows.append(replace(row, subruns=subruns, accepted=accepted, missing=missing))
+        if (stands := totals.get(name)) is not None:
+            row = replace(row, subruns=stands.subruns, accepted=stands.accepted, missing=stands.missing)
+        rows.append(row)
     return tuple(rows)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.errors import ProdsysError
+from prodsys_operators import metrics
 from prodsys_operators.scope import Scope, SliceOperator, open_tools
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def review(scope: Scope, stage_name: str, *, log: Any) -> Standing:
     with open_tools(scope.settings, scope.ledger) as tools:
         reviewed = review_stage(tools, scope.plan, stage, scope.slice)
         standing = standing_of(scope.ledger, scope.plan, stage, scope.slice)
+        metrics.checked(scope, stage_name)
         lines = story_of(standing, reviewed, scope.ledger.node_facts())
         note_categories(scope, reviewed, log=log)
         if any(each.diagnoses for each in reviewed):

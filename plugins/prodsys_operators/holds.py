@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from prodsys_operators import metrics
 from prodsys_operators.scope import open_ledger, open_tools
 from prodsys_operators.triggers import SubmissionTrigger
 
@@ -37,6 +38,10 @@ def _look(tools: Tools, tag: str, *, ends_task: bool, log: Any) -> SubmissionTri
         handled.removed,
         handled.left,
     )
+    tags = {"dag_id": submission.dag_id, "stage": submission.stage}
+    metrics.count(metrics.Name.HOLDS_RELEASED, handled.released, **tags)
+    metrics.count(metrics.Name.HOLDS_REMOVED, handled.removed, **tags)
+    metrics.count(metrics.Name.HOLDS_LEFT, handled.left, **tags)
     return SubmissionTrigger(tag=tag, ends_task=ends_task, holds_known=handled.left, again_s=handled.again_s)
 
 

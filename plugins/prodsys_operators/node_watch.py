@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from include.errors import PoolError
+from prodsys_operators import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -94,6 +95,7 @@ class NodeWatch:
         found = exclude_while_running(ledger, polled, now=at)
         for each in found:
             self.news.tell(schedd, each, at=at)
+        metrics.count(metrics.Name.EXCLUSIONS, sum(each.acted for each in found), schedd=schedd)
         if not keeper.due(at) and not any(each.acted for each in found):
             return
         try:

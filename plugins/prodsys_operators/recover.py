@@ -10,6 +10,7 @@ from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from include.campaign.states import ActionKind
 from include.crash_points import reached
+from prodsys_operators import metrics
 from prodsys_operators.admission import AdmissionTrigger, may_send
 from prodsys_operators.check import StageUnknown, figures, review
 from prodsys_operators.holds import look_at_holds, remove_held
@@ -160,6 +161,7 @@ class RecoverOperator(SliceOperator):
         if not units:
             raise AirflowFailException(f"{decision.why}; but the inputs of none of them are there any more")
         self.note(scope, ActionKind.RECOVER, detail=decision.why, tag=tag)
+        metrics.count(metrics.Name.RECOVERIES, dag_id=scope.plan.dag_id, stage=self.stage)
         reached("recover.noted")
         intend(scope, self.stage, recovery=number, units=units, changes=decision.changes)
         reached("recover.intended")
@@ -199,6 +201,7 @@ class RecoverOperator(SliceOperator):
         upsert_hitl_detail(
             ti_id=context["ti"].id, options=list(OPTIONS), subject=subject, body=body, params={}
         )
+        metrics.count(metrics.Name.QUESTIONS, dag_id=scope.plan.dag_id, stage=self.stage)
         self.log.warning("asking a person under Required Actions: %s", subject)
         raise TaskAwaitingInput(method_name="answered", timeout=None)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from include.bookkeeping.records import AS_PLANNED
 from include.campaign.naming import submission_key
 from include.crash_points import reached
-from include.errors import LogsError
+from include.errors import LogsError, SubmissionError, SubmissionRefused
+from prodsys_operators import metrics
 
 if TYPE_CHECKING:
     from include.batch.package import LogTarget
@@ -46,17 +47,24 @@ def send(scope: Scope, intent: Submission, *, log: Any) -> Submission:
     limits = SubmitLimits(timeout_s=scope.settings.submit_timeout, grace_s=scope.settings.submit_grace)
     request = request_of(scope, intent, log=log)
     log.info("%s run %d: %d jobs, tag %s", intent.stage, intent.run, request.jobs, intent.tag)
-    with scope.settings.open_pool() as pool:
-        sent = submit_once(
-            ledger_port=scope.ledger,
-            pool=pool,
-            submitter=scope.settings.open_submitter(),
-            request=request,
-            submission=intent,
-            clock=Clock(),
-            limits=limits,
-        )
+    try:
+        with scope.settings.open_pool() as pool:
+            sent = submit_once(
+                ledger_port=scope.ledger,
+                pool=pool,
+                submitter=scope.settings.open_submitter(),
+                request=request,
+                submission=intent,
+                clock=Clock(),
+                limits=limits,
+            )
+    except SubmissionError as error:
+        name = metrics.Name.REFUSED if isinstance(error, SubmissionRefused) else metrics.Name.AMBIGUOUS
+        metrics.count(name, dag_id=intent.dag_id, stage=intent.stage)
+        raise
     reached("submit.recorded")
+    if not intent.clusters:  # else an earlier try sent it
+        metrics.sent(sent)
     for schedd, cluster, jobs in sent.clusters:
         log.info("cluster %d@%s has %d jobs", cluster, schedd, jobs)
     return sent

@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent
 from include.bookkeeping.records import ProgressSample
 from include.crash_points import reached
 from include.errors import ProdsysError
+from prodsys_operators import metrics
 from prodsys_operators.ended_by_hand import on_kill
 from prodsys_operators.node_watch import NodeWatch
 from prodsys_operators.settings import settings
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from include.batch.pool import ClusterCounts
+    from include.batch.watcher import ScheddWatcher
     from include.bookkeeping.records import Submission
     from include.campaign.plan import StagePlan
     from include.recovery.black_holes import Queued
@@ -51,6 +53,8 @@ class Watched:
 
 _watched: dict[tuple[str, int], Watched] = {}
 """(schedd, cluster) → what waits for it, in this triggerer."""
+_watchers: dict[str, ScheddWatcher] = {}
+"""Schedd → what polls it."""
 _latest: dict[tuple[str, int], ClusterCounts] = {}
 _recorded: dict[str, ProgressSample] = {}
 """Tag → what the ledger has of it last: waits that last for days must not fill it with the same."""
@@ -188,6 +192,7 @@ async def wait(item: Watched, *, holds_known: int) -> ClusterCounts:
     from include.batch.watcher import watcher_for
 
     watcher = watcher_for(item.schedd, interval_s=settings().poll_interval, on_poll=record)
+    _watchers[item.schedd] = watcher
     return await watcher.wait_for(
         item.cluster,
         item.jobs,
@@ -244,6 +249,10 @@ def record(schedd: str, polled: Mapping[int, ClusterCounts], at: float) -> None:
         return
     for cluster in items:
         _latest[schedd, cluster] = polled[cluster]
+    metrics.polled(schedd, (polled[cluster] for cluster in items))
+    if (watcher := _watchers.get(schedd)) is not None:
+        metrics.lasted(metrics.Name.POLL, watcher.poll_s, schedd=schedd)
+    began = time.monotonic()
     try:
         with settings().open_ledger() as ledger:
             news = [each for each in samples({item.tag for item in items.values()}, at) if is_news(each)]
@@ -252,6 +261,7 @@ def record(schedd: str, polled: Mapping[int, ClusterCounts], at: float) -> None:
             reached("wait.polled")
             clusters = {cluster: queued(item, polled[cluster]) for cluster, item in items.items()}
             _nodes.after_poll(ledger, settings().open_pool, schedd, polled, clusters, at=at)
+        metrics.lasted(metrics.Name.POLL_RECORDED, time.monotonic() - began, schedd=schedd)
     finally:
         was_polled(schedd)
 

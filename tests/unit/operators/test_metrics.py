@@ -1,0 +1,154 @@
+"""What operators and triggers tell Airflow's metrics."""
+
+from __future__ import annotations
+
+import re
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.observability import stats
+
+from include.batch.fake import FakePool
+from include.campaign.states import SubrunState
+from include.errors import SubmissionRefused
+from prodsys_operators import metrics, triggers
+from prodsys_operators.scope import Scope
+from prodsys_operators.settings import Settings
+from prodsys_operators.submit import SubmitOperator
+from tests.unit.operators.test_recover import ITEM, SCHEDD, Submitter, context, judged, recover
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from include.batch.pool import SubmitAnswer, SubmitRequest
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
+GEN = {"dag_id": "unit.three", "stage": "gen"}
+Told = list[tuple[str, float, dict[str, Any]]]
+
+
+class Listener:
+    """Airflow's StatsLogger that remembers: (name, value, tags)."""
+
+    def __init__(self) -> None:
+        self.told: Told = []
+
+    def incr(
+        self, stat: str, count: int = 1, _rate: float = 1, *, tags: dict[str, Any] | None = None
+    ) -> None:
+        self.told.append((stat, count, tags or {}))
+
+    decr = incr
+
+    def gauge(
+        self, stat: str, value: float, _rate: float = 1, _delta: bool = False,
+        *, tags: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.told.append((stat, value, tags or {}))
+
+    def timing(self, stat: str, dt: float, *, tags: dict[str, Any] | None = None) -> None:
+        self.told.append((stat, dt, tags or {}))
+
+
+class Refusing(Submitter):
+    """A batch system that says no."""
+
+    def submit(self, request: SubmitRequest, *, timeout_s: float) -> SubmitAnswer:  # noqa: ARG002  the protocol
+        raise SubmissionRefused(f"{request.tag}: no such group")
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    listener = Listener()
+    stats.initialize(factory=lambda: listener, export_legacy_names=False)  # type: ignore[arg-type, return-value]
+    yield listener.told
+    stats.initialize(factory=Listener, export_legacy_names=False)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePool:
+    fake = FakePool(str(tmp_path / "pool.json"), (SCHEDD,))
+    monkeypatch.setattr(Settings, "open_pool", lambda _self: nullcontext(fake))
+    monkeypatch.setattr(Settings, "open_submitter", lambda _self: Submitter(fake))
+    return fake
+
+
+@pytest.fixture
+def scope(deployment: Settings, pool: FakePool) -> Iterator[Scope]:
+    from prodsys_operators.campaign_dag import load_plan, spec_path
+
+    plan = load_plan(spec_path("unit/three.yaml"), specs=spec_path("."), area=deployment.area)
+    with deployment.open_ledger() as ledger:
+        (first,) = ledger.reserve(plan, tranche="t", dag_run_id="t", slices=1, now=1.0)
+        yield Scope(settings=deployment, ledger=ledger, plan=plan, slice=first)
+
+
+def submit() -> None:
+    SubmitOperator(task_id="submit", stage="gen", slice_item=ITEM).execute(context())
+
+
+def values(told: Told, name: metrics.Name) -> list[tuple[float, dict[str, Any]]]:
+    return [(value, tags) for stat, value, tags in told if stat == name.value]
+
+
+@pytest.mark.usefixtures("scope")
+def test_a_submission_is_counted_once_however_often_its_task_runs(told: Told) -> None:
+    submit()
+    submit()
+    assert values(told, metrics.Name.SUBMISSIONS) == [(1, GEN)]
+    assert values(told, metrics.Name.JOBS_SUBMITTED) == [(3, GEN)]
+
+
+@pytest.mark.usefixtures("scope")
+def test_what_is_refused_is_counted_as_that(
+    told: Told, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settings, "open_submitter", lambda _self: Refusing(pool))
+    with pytest.raises(AirflowFailException, match="no such group"):
+        submit()
+    assert values(told, metrics.Name.REFUSED) == [(1, GEN)]
+    assert values(told, metrics.Name.SUBMISSIONS) == values(told, metrics.Name.AMBIGUOUS) == []
+
+
+def test_a_recovery_is_one_and_a_submission_too(told: Told, scope: Scope) -> None:
+    submit()
+    judged(scope, 0, SubrunState.MISSING)
+    with pytest.raises(TaskDeferred):
+        recover().execute(context())
+    assert values(told, metrics.Name.RECOVERIES) == [(1, GEN)]
+    assert values(told, metrics.Name.SUBMISSIONS) == [(1, GEN)] * 2
+
+
+def test_a_check_tells_how_the_stage_of_the_dag_run_stands(told: Told, scope: Scope) -> None:
+    submit()
+    judged(scope, 0, SubrunState.MISSING)
+    metrics.checked(scope, "gen")
+    assert values(told, metrics.Name.MISSING) == [(3, GEN)]
+    assert values(told, metrics.Name.ACCEPTED) == values(told, metrics.Name.DUPLICATES) == [(0, GEN)]
+
+
+def test_a_poll_tells_jobs_by_state_and_how_long_recording_took(
+    told: Told, scope: Scope, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit()
+    monkeypatch.setattr(triggers, "_watched", {})
+    for item in triggers.look_up(scope.tag("gen")):
+        triggers._watched[item.schedd, item.cluster] = item
+    (item,) = triggers._watched.values()
+    triggers.record(SCHEDD, pool.counts(SCHEDD, {item.cluster: 3}, now=5.0), 5.0)
+    seen = {state: values(told, name) for state, name in metrics.BY_STATE.items()}
+    assert seen["idle"] == [(3, {"schedd": SCHEDD})]
+    assert {state: found[0][0] for state, found in seen.items() if state != "idle"} == dict.fromkeys(
+        ("running", "held", "completed", "removed", "unknown"), 0
+    )
+    ((took, tags),) = values(told, metrics.Name.POLL_RECORDED)
+    assert took > 0
+    assert tags == {"schedd": SCHEDD}
+
+
+def test_every_name_is_documented_and_nothing_else_is() -> None:
+    rows = re.findall(r"^\| `(prodsys\.[\w.]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(rows) == sorted(name.value for name in metrics.Name)
