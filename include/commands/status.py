@@ -1,21 +1,28 @@
-"""`prodsys status`: how far a campaign is, and why subruns are not accepted."""
+"""`prodsys status`: how far campaigns are, and why subruns are not accepted."""
 
 from __future__ import annotations
 
 import json
+import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from include.bookkeeping.commands import LedgerOption  # noqa: TC001  typer resolves it
 from include.campaign.wording import did_you_mean
-from include.errors import ProdsysError
+from include.errors import LedgerUnavailable, ProdsysError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
     from include.bookkeeping.ledger import Ledger
 
 PLAIN_WIDTH = 160
@@ -24,27 +31,47 @@ COUNTS = ("subruns", "accepted", "missing", "unknown", "duplicates")
 
 
 def status(
-    campaign: Annotated[str, typer.Argument(help="EXPERIMENT.NAME")],
+    campaign: Annotated[
+        str | None, typer.Argument(metavar="[EXPERIMENT.NAME]", help="Without one: all that are not done.")
+    ] = None,
     *,
     ledger: LedgerOption,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again and again, until Ctrl-C.")
+    ] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")] = 5.0,
+    finished: Annotated[
+        bool, typer.Option("--all", help="Without a campaign: those that are done too.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write JSON; with --watch a line for each look.")
+    ] = False,
 ) -> None:
-    """Show a campaign's dag_runs: subruns by stage, and why some are not accepted."""
+    """Show how far campaigns are, a bar a stage; of one campaign also why subruns are not accepted."""
     from include.bookkeeping.ledger import Ledger  # loads SQLAlchemy
 
-    dag_id = campaign.replace("/", ".")
+    dag_id = None if campaign is None else campaign.replace("/", ".")
     try:
         with Ledger(ledger) as opened:
-            dag_runs = status_of(opened, dag_id)
+            if watch and as_json:
+                _watch_json(opened, dag_id, every, finished=finished)
+            elif watch:
+                _watch(opened, dag_id, every, finished=finished)
+            elif as_json:
+                looked = _look(opened, dag_id, finished=finished)
+                typer.echo(json.dumps(looked, indent=2, ensure_ascii=False))
+            else:
+                _print(opened, dag_id, finished=finished)
     except ProdsysError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
-    if as_json:
-        found = {"campaign": dag_id, "dag_runs": dag_runs}
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
-    else:
-        for dag_run in dag_runs:
-            _show(dag_id, dag_run)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+def register(app: typer.Typer) -> None:
+    """Put the command on the command line."""
+    app.command()(status)
 
 
 def status_of(ledger: Ledger, dag_id: str) -> list[dict[str, Any]]:
@@ -53,8 +80,7 @@ def status_of(ledger: Ledger, dag_id: str) -> list[dict[str, Any]]:
 
     frame = campaign_summary(ledger, dag_id)
     if frame.empty:
-        hint = did_you_mean(dag_id, ledger.campaigns())
-        raise ProdsysError(f"no dag_run of {dag_id} is in the ledger {ledger.place} ({hint})")
+        raise _unknown(ledger, dag_id)
     found: list[dict[str, Any]] = []
     for tranche, stages in frame.groupby("tranche", sort=False):
         head = stages[["slices", "first_run", "last_run"]].iloc[0].to_dict()
@@ -70,15 +96,86 @@ def status_of(ledger: Ledger, dag_id: str) -> list[dict[str, Any]]:
     return found
 
 
-def register(app: typer.Typer) -> None:
-    """Put the command on the command line."""
-    app.command()(status)
+def _unknown(ledger: Ledger, dag_id: str) -> ProdsysError:
+    hint = did_you_mean(dag_id, ledger.campaigns())
+    return ProdsysError(f"no dag_run of {dag_id} is in the ledger {ledger.place} ({hint})")
 
 
-def _show(dag_id: str, dag_run: dict[str, Any]) -> None:
+def _look(ledger: Ledger, dag_id: str | None, *, finished: bool) -> dict[str, Any]:
+    """Return what there is to be said, as JSON values."""
+    from include.commands.status_bars import lines_of, plain_line, plain_state, states_now
+
+    now = time.time()
+    if dag_id is None:
+        return {
+            "at": now,
+            "campaigns": [plain_line(one) for one in lines_of(ledger, now=now, every=finished)],
+        }
+    dag_runs = status_of(ledger, dag_id)
+    current = [plain_state(each) for each in states_now(ledger, dag_id, now=now)]
+    return {"campaign": dag_id, "at": now, "now": current, "dag_runs": dag_runs}
+
+
+def _bars(ledger: Ledger, dag_id: str | None, *, finished: bool, fancy: bool) -> Iterator[RenderableType]:
+    """Yield the bars of all campaigns, or of one campaign's latest dag_runs."""
+    from include.commands.status_bars import legend, lines_of, shown_line, stage_table, states_now
+
+    now = time.time()
+    if dag_id is not None:
+        states = states_now(ledger, dag_id, now=now)
+        if not states:
+            raise _unknown(ledger, dag_id)
+        yield stage_table(states, now=now, fancy=fancy)
+    else:
+        lines = lines_of(ledger, now=now, every=finished)
+        if not lines:
+            yield Text("no campaign is under way; --all shows those that are done")
+        for line in lines:
+            yield from shown_line(line, now=now, fancy=fancy)
+    yield legend(fancy=fancy)
+
+
+def _watch(ledger: Ledger, dag_id: str | None, every: float, *, finished: bool) -> None:
+    """Show it until Ctrl-C; a ledger that is away for a while is said, and asked again."""
+    console = _console()
+    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
+        while True:
+            try:
+                shown = list(_bars(ledger, dag_id, finished=finished, fancy=_fancy(console)))
+            except LedgerUnavailable as error:
+                shown = [Text(str(error), style="red")]
+            at = Text(time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()), style="dim")
+            if live is None:
+                console.print(at, *shown, sep="\n")
+            else:
+                live.update(Group(at, *shown), refresh=True)
+            time.sleep(every)
+
+
+def _watch_json(ledger: Ledger, dag_id: str | None, every: float, *, finished: bool) -> None:
+    while True:
+        typer.echo(json.dumps(_look(ledger, dag_id, finished=finished), ensure_ascii=False))
+        time.sleep(every)
+
+
+def _console() -> Console:
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PLAIN_WIDTH)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+
+
+def _fancy(console: Console) -> bool:
+    """Return whether the output takes more than ASCII."""
+    return console.encoding.lower().startswith("utf")
+
+
+def _print(ledger: Ledger, dag_id: str | None, *, finished: bool) -> None:
+    console = _console()
+    for dag_run in [] if dag_id is None else status_of(ledger, dag_id):
+        _show(console, dag_id or "", dag_run)
+    console.print(*_bars(ledger, dag_id, finished=finished, fancy=_fancy(console)), sep="\n")
+
+
+def _show(console: Console, dag_id: str, dag_run: dict[str, Any]) -> None:
     runs = f"{dag_run['slices']} slices, runs {dag_run['first_run']}..{dag_run['last_run']}"
     console.print(Text(f"{dag_id}, dag_run {dag_run['dag_run']}: {runs}"), soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
