@@ -177,6 +177,13 @@ class FakePool:
             for job in jobs:
                 job["ad"].update(fields)
 
+    def lose_queue(self, schedd: str) -> None:
+        """Let a schedd forget every job and give out cluster numbers from 1 again."""
+        with self._lock():
+            state = self._read()
+            state["schedds"][schedd].update(jobs=[], next=1)
+            self._write(state)
+
     def set_schedd(
         self, schedd: str, *, up: bool | None = None, hangs: bool | None = None, listed: bool | None = None
     ) -> None:

@@ -15,11 +15,18 @@ import os
 import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import IO, TYPE_CHECKING, NoReturn, Protocol
 
 from include.campaign.states import SubmissionState
 from include.crash_points import reached
-from include.errors import LedgerError, MissingTool, ScheddUnreachable, SubmissionAmbiguous, SubmissionRefused
+from include.errors import (
+    LedgerError,
+    MissingTool,
+    ScheddUnreachable,
+    StorageError,
+    SubmissionAmbiguous,
+    SubmissionRefused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,6 +125,7 @@ def submit_once(
     submits only where jobsub_submit's end (or its time-out, where the try was killed) lies longer back than
     the grace and every schedd then answers that neither its queue nor its history has the tag. While one
     schedd does not answer, nothing is submitted.
+    StorageError: the work folder cannot be written, so nothing was submitted.
     LedgerError: the tag is on more than one cluster, on one with another number of jobs, or the row is
     missing; a person must look.
     """
@@ -130,8 +138,10 @@ def submit_once(
         limits=limits or SubmitLimits(),
         clock=clock,
     )
-    one_try.folder.mkdir(parents=True, exist_ok=True)
-    with _alone(one_try):
+    with _writing(one_try):
+        one_try.folder.mkdir(parents=True, exist_ok=True)
+        lock = (one_try.folder / "submit.lock").open("a")
+    with lock, _alone(one_try, lock):
         row = _row(one_try)
         reached("submit.intended")
         if row.state in {SubmissionState.SUBMITTED, SubmissionState.ENDED}:
@@ -165,7 +175,6 @@ def _submit(one_try: _Try) -> Submission:
         command = one_try.submitter.command(request)
     except SubmissionRefused as error:
         _refused(one_try, error)
-    (one_try.folder / "command").write_text(shlex.join(command) + "\n", encoding="utf-8")
     schedds, steady = _schedds(one_try, known=()), one_try.clock.steady()
     note = _Note(
         started=one_try.clock.now(),
@@ -175,7 +184,9 @@ def _submit(one_try: _Try) -> Submission:
         boot=steady.boot,
         steady_s=steady.seconds,
     )
-    _write_note(one_try.folder, note)
+    with _writing(one_try):
+        (one_try.folder / "command").write_text(shlex.join(command) + "\n", encoding="utf-8")
+        _write_note(one_try.folder, note)
     log.info("%s: no job has it. Submitting %d jobs: %s", tag, request.jobs, shlex.join(command))
     reached("submit.noted")
     try:
@@ -340,24 +351,39 @@ def _write_note(folder: Path, note: _Note) -> None:
 
 
 def _ended(one_try: _Try, note: _Note) -> _Note:
-    """Note that jobsub_submit has ended."""
+    """Note that jobsub_submit has ended; a full disk costs only that a next try waits for its time limit."""
     steady = one_try.clock.steady()
     ended = replace(note, ended=one_try.clock.now(), boot=steady.boot, steady_s=steady.seconds)
-    _write_note(one_try.folder, ended)
+    try:
+        _write_note(one_try.folder, ended)
+    except OSError as error:
+        log.warning("%s: %s does not say that jobsub_submit has ended: %s", one_try.request.tag, NOTE, error)
     return ended
 
 
 @contextlib.contextmanager
-def _alone(one_try: _Try) -> Iterator[None]:
+def _alone(one_try: _Try, file: IO[str]) -> Iterator[None]:
     """Hold the work folder's lock: two tries of one task may be alive at the same time."""
-    with (one_try.folder / "submit.lock").open("a") as file:
-        end = one_try.clock.steady().seconds + one_try.limits.timeout_s + one_try.limits.grace_s
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if one_try.clock.steady().seconds >= end:
-                    _cannot_tell(one_try, f"another process is submitting it and holds {file.name}", error)
-            one_try.clock.sleep(one_try.limits.search_every_s)
+    end = one_try.clock.steady().seconds + one_try.limits.timeout_s + one_try.limits.grace_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError as error:
+            if one_try.clock.steady().seconds >= end:
+                _cannot_tell(one_try, f"another process is submitting it and holds {file.name}", error)
+        one_try.clock.sleep(one_try.limits.search_every_s)
+    yield
+
+
+@contextlib.contextmanager
+def _writing(one_try: _Try) -> Iterator[None]:
+    """Explain a work folder that takes no file; jobsub_submit is not started by then."""
+    try:
         yield
+    except OSError as error:
+        msg = (
+            f"{one_try.request.tag}: nothing is submitted: the work folder {one_try.folder} cannot be "
+            f"written ({error.strerror}). Make space there, or give the rights; then clear the task."
+        )
+        raise StorageError(msg) from error

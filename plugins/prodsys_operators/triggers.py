@@ -207,6 +207,7 @@ def forget(watched: Sequence[Watched]) -> None:
     """Forget what a wait was for, unless another wait for it has begun since."""
     for item in watched:
         key = (item.schedd, item.cluster)
+        # A schedd that lost its queue gives numbers out again, so it may be another submission's too.
         if _watched.get(key) is item:
             del _watched[key]
             _latest.pop(key, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import pytest
 
 from include.batch.fake import FakeLedger, FakePool
 from include.batch.jobsub import JobsubSubmitter
-from include.batch.pool import ClusterId, SubmitRequest
+from include.batch.pool import ClusterId, SubmitAnswer, SubmitRequest
 from include.batch.steady_time import Clock, SteadyTime
 from include.batch.submission import SubmitLimits, submit_once
 from include.bookkeeping.records import Submission, Unit
@@ -50,6 +50,19 @@ class Time:
         return Clock(now=self.now, sleep=self.sleep, steady=self.steady)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Telling(JobsubSubmitter):
+    """Says when jobsub_submit has been run."""
+
+    then: Callable[[], object]
+
+    def submit(self, request: SubmitRequest, *, timeout_s: float) -> SubmitAnswer:
+        try:
+            return super().submit(request, timeout_s=timeout_s)
+        finally:
+            self.then()
+
+
 @dataclass
 class World:
     """One submission and what it works with."""
@@ -62,6 +75,8 @@ class World:
         default_factory=lambda: SubmitLimits(timeout_s=20, grace_s=30, search_every_s=3)
     )
     late_s: float = 0
+    on_submit: Callable[[], object] = lambda: None
+    """Called when jobsub_submit has been run."""
 
     def submitter(self, mode: str) -> JobsubSubmitter:
         program = self.folder / "jobsub_submit"
@@ -71,7 +86,10 @@ class World:
             program.chmod(0o755)
         settings = {"MODE": mode, "POOL": str(self.folder / "pool.json"), "LATE_S": str(self.late_s)}
         environment = {**os.environ, **settings}
-        return JobsubSubmitter(program=str(program), environment=environment)
+        return _Telling(program=str(program), environment=environment, then=self.on_submit)
+
+    def put_work_dir(self, folder: Path) -> None:
+        self.ledger.rows[TAG] = replace(self.row, work_dir=str(folder))
 
     def run(self, mode: str) -> Submission:
         return submit_once(

@@ -175,3 +175,14 @@ def test_a_removal_is_recorded_before_it_is_done(ledger: Ledger, pool: FakePool)
     remove_cluster(ledger, pool, orphan.cluster.id, orphan.facts, **arguments)
     assert pool.tagged(SCHEDD) == ()
     assert len(ledger.actions("demo.z", TRANCHE)) == 1, "the same act again is the same row"
+
+
+def test_a_cluster_number_that_was_given_out_again_is_not_removed(ledger: Ledger, pool: FakePool) -> None:
+    (orphan,) = found(ledger, pool, AirflowRun(state=None))
+    pool.lose_queue(SCHEDD)
+    assert pool.submit(SCHEDD, "demo.z/other/001000/gen/recovery-0", 4) == orphan.cluster.id.cluster
+    told = remove_cluster(
+        ledger, pool, orphan.cluster.id, orphan.facts, tag=orphan.cluster.tag, why="it is", who="ana", now=NOW
+    )
+    assert "not in the queue: nothing was removed" in told
+    assert pool.tagged(SCHEDD)[0].live == 4
