@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-START_LIMIT_S = 180.0
+START_LIMIT_S = 400.0
 HEALTH_LIMIT_S = 60.0
 """How long parts may be called unhealthy, as after the machine's sleep, before they are started anew."""
 PORTS = (8080, 8793, 8794)

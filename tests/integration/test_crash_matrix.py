@@ -35,7 +35,9 @@ DAG, SCHEDD = "drill.crash", "ap1.pool"
 SUBRUNS, EVENTS = 4, 10
 SEED = int(os.environ.get("PRODSYS_CRASH_SEED", "1"))
 ROUNDS = int(os.environ.get("PRODSYS_CRASH_ROUNDS", "1"))
-LIMIT_S = 900.0 * ROUNDS
+LIMIT_S = 1800.0 * ROUNDS
+"""Far more than it takes, also on a machine that does much else."""
+pytestmark = pytest.mark.timeout(LIMIT_S + 900)
 AT_ONCE = 3
 """Points that are armed, and dag_runs that are under way, at a time."""
 HOOK = Path(__file__).parent / "crash_hook"
@@ -47,18 +49,18 @@ stages:
     environment: {DRILL: "{area}/drill"}
 """
 SETTINGS = {
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "3",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "30",
     "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
-    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "30",
     "AIRFLOW__PRODSYS__SUBMIT_TIMEOUT": "30",
     "AIRFLOW__PRODSYS__SUBMIT_GRACE": "3",
 }
-"""Deaths are noticed in seconds, not in minutes."""
+"""Deaths are noticed in half a minute; what is merely starved on a busy machine must not count as dead."""
 
 
 def cases(seed: int, rounds: int) -> list[tuple[str, str]]:
@@ -117,7 +119,7 @@ class Storm:
 
     def rage(self) -> dict[str, str]:
         """Return dag_run → its final state."""
-        self.site.api.wait_for_dag(DAG, limit_s=120)
+        self.site.api.wait_for_dag(DAG, limit_s=600)
         half, changed = len(self.waiting) // 2, False
         while self.waiting or self.armed or not all(self.runs.values()):
             if time.monotonic() > self.end:
@@ -188,12 +190,28 @@ def test_no_subrun_is_lost_or_accepted_twice(
     site, runs, _ = crashed
     for run_id in runs:
         (item,) = site.ledger.slices_of(DAG, run_id)
-        made = site.ledger.accepted_outputs(experiment="drill", run=item.run, stage="gen", removed=True)
-        assert Counter(output.first_subrun for output in made) == Counter(range(SUBRUNS)), run_id
+        for stage in ("gen", *({"early"} & set(stages_of(site, run_id)))):
+            made = site.ledger.accepted_outputs(experiment="drill", run=item.run, stage=stage, removed=True)
+            assert Counter(output.first_subrun for output in made) == Counter(range(SUBRUNS)), (run_id, stage)
         (merged,) = site.ledger.accepted_outputs(experiment="drill", run=item.run, stage="merge_gen")
         with uproot.open(f"{merged.path}:events") as tree:
             subruns = tree["subrun"].array(library="np").tolist()
         assert subruns == [subrun for subrun in range(SUBRUNS) for _ in range(EVENTS)], run_id
+
+
+def stages_of(site: Site, run_id: str) -> list[str]:
+    return [stage.name for stage in site.ledger.plan_of(DAG, run_id).stages]
+
+
+def test_a_dag_run_that_had_begun_keeps_its_stages(
+    crashed: tuple[Site, dict[str, str], list[tuple[str, str]]],
+) -> None:
+    site, runs, _ = crashed
+    first = min(runs, key=lambda run_id: site.ledger.slices_of(DAG, run_id)[0].run)
+    assert "early" not in stages_of(site, first), "the spec got a further stage while it was under way"
+    for run_id in runs:
+        sent = {submission.stage for submission in site.ledger.submissions(DAG, run_id)}
+        assert sent == set(stages_of(site, run_id)), run_id
 
 
 def test_no_file_of_a_subrun_that_is_not_merged_was_removed(
