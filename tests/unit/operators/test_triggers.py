@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import pytest
 
 from include.batch.fake import FakePool
+from include.batch.watcher import ScheddWatcher
 from include.bookkeeping.records import Exclusion, RequestChanges, Unit
 from include.campaign.states import JobStatus
 from include.recovery.black_holes import LOOK_EVERY_S, News
@@ -21,6 +22,8 @@ from prodsys_operators.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from include.batch.pool import ClusterCounts
 
 AP1 = "ap1@fake"
 NOW = 1_000_000.0
@@ -179,13 +182,47 @@ def test_a_submission_of_two_clusters_has_one_sample_a_poll_with_both(world: Dep
     (first,) = triggers._watched.values()
     other = world.pool.submit(AP1, first.tag, 2)
     world.pool.set_status(AP1, other, JobStatus.RUNNING)
-    second = dataclasses.replace(first, cluster=other, jobs=2)
+    second = replace(first, cluster=other, jobs=2)
     triggers._watched[AP1, other] = second
     world.poll(NOW)
     assert samples_of(world) == [(0, 3, 2)]
-    triggers.forget([dataclasses.replace(first)])
+    triggers.forget([replace(first)])
     assert (AP1, cluster) in triggers._watched, "another wait's"
     triggers.forget([first, second])
+    assert not triggers._watched
+
+
+def test_waits_of_one_submission_in_two_triggerers_agree_and_one_may_be_taken_away(
+    world: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a triggerer that was thought dead goes on beside the one that took over its triggers."""
+    cluster = world.submit(0, RequestChanges())
+    tag = "unit.three/t/000010/gen/recovery-0"
+    triggers._watched.clear()
+    (item,) = triggers.look_up(tag)
+    watchers = [ScheddWatcher(AP1, world.pool, 0.02, on_poll=triggers.record) for _ in range(3)]
+    mine = iter(watchers)
+    monkeypatch.setattr("include.batch.watcher.watcher_for", lambda *_, **__: next(mine))
+
+    async def scenario() -> list[ClusterCounts]:
+        trigger = triggers.SubmissionTrigger(tag=tag)
+        taken, *waits = [asyncio.create_task(trigger._counts((replace(item),))) for _ in watchers]
+        async with asyncio.timeout(20):
+            while min(each.polls for each in watchers) < 2:  # noqa: ASYNC110  a watcher tells only its waits
+                await asyncio.sleep(0.01)
+            taken.cancel()
+            await asyncio.wait([taken])
+            assert triggers._watched, "those that go on are still recorded"
+            world.pool.set_status(AP1, cluster, JobStatus.COMPLETED)
+            ended = await asyncio.gather(*waits)
+            await asyncio.gather(*(each._loop for each in watchers if each._loop is not None))
+        return [counts for (counts,), _ in ended]
+
+    assert [counts.completed for counts in asyncio.run(scenario())] == [3, 3]
+    with world.settings.open_ledger() as ledger:
+        samples = ledger.progress(tag)
+    assert {each.idle + each.completed for each in samples} == {3}
+    assert max(each.completed for each in samples) == 3
     assert not triggers._watched
 
 
