@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,10 +14,12 @@ import pytest
 
 from include.bookkeeping.records import Unit
 from include.errors import ProdsysError
+from include.logserver.records import JobClaims, JobFacts, Post, Where
 from include.logserver.tokens import read_job_token
 from prodsys_operators import log_server
 from prodsys_operators import settings as settings_module
 from prodsys_operators.campaign_dag import load_plan, spec_path
+from prodsys_operators.check import note_categories
 from prodsys_operators.plugin import ProdsysPlugin
 from prodsys_operators.scope import Scope
 from prodsys_operators.sending import intend, log_target_of
@@ -119,3 +122,20 @@ def test_what_is_not_there_answers_so(with_server: Settings, monkeypatch: pytest
             answer = ask(log_server.LogServer(), "POST", "/v1/post")
         assert answer.status_code == 503
         assert words in answer.json()["error"], name
+
+
+def test_what_triage_found_can_be_searched_for(scope: Scope, caplog: pytest.LogCaptureFixture) -> None:
+    intent = intend(scope, "gen", recovery=0, units=UNITS)
+    claims = JobClaims(tag=intent.tag, dag_id="unit.three", stage="gen", run=10, jobs=1)
+    sent = Post(
+        claims=claims, execution="1.0.0-x", offset=0, size=2, data=b"a\n", at=1.0, facts=JobFacts(process=0)
+    )  # fmt: skip
+    diagnosis = SimpleNamespace(failure=SimpleNamespace(process=0), category="memory")
+    reviewed = (SimpleNamespace(submission=intent, diagnoses=(diagnosis,)),)
+    with scope.settings.open_logs() as logs:
+        logs.append([sent])
+        note_categories(scope, reviewed, log=log)
+        assert [one.process for one in logs.logs(Where(category="memory"))] == [0]
+    away = replace(scope, settings=replace(scope.settings, logs_db="postgresql://nobody@127.0.0.1:1/logs"))
+    note_categories(away, reviewed, log=log)
+    assert "logs cannot be searched by category: the logs' database" in caplog.text
