@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,12 +15,15 @@ from typing import TYPE_CHECKING
 import httpx
 
 from embedded.ports import free_ports
-from include.logserver.records import JobClaims
+from embedded.processes import command, pids
+from include.logserver.records import JobClaims, Where
 from include.logserver.store import LogStore
 from include.logserver.tokens import job_token, reader_token
+from tests.unit.worker.conftest import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 KEY = "k" * 40
 CLAIMS = JobClaims(tag="demo.z/t/001000/gen/recovery-0", dag_id="demo.z", stage="gen", run=1000, jobs=4)
@@ -28,9 +33,9 @@ LIMIT_S = 60
 @contextmanager
 def server(port: int, database: str) -> Iterator[httpx.Client]:
     """Start a server and wait until it answers."""
-    command = [sys.executable, "-m", "include.logserver", "--port", str(port)]
+    program = [sys.executable, "-m", "include.logserver", "--port", str(port)]
     environment = {**os.environ, "PRODSYS_LOG_KEY": KEY, "PRODSYS_LOGS_DB": database}
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen(program, env=environment)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as client:
             deadline = time.monotonic() + LIMIT_S
@@ -70,8 +75,48 @@ def test_two_servers_make_one_log(postgres_url: str) -> None:
 
 
 def test_a_server_that_cannot_start_says_why(postgres_url: str) -> None:
-    command = [sys.executable, "-m", "include.logserver"]
+    program = [sys.executable, "-m", "include.logserver"]
     environment = {**os.environ, "PRODSYS_LOGS_DB": postgres_url, "PRODSYS_LOG_KEY": "short"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("the log server's key has 5 bytes, it needs 32")
+
+
+def lines_of(store: LogStore, subrun: int) -> list[str]:
+    """Return what the server has of a subrun's log."""
+    found = store.logs(Where(dag_id="demo.z", subrun=subrun))
+    return [line.text for log in found for line in store.tail(log.id).lines]
+
+
+def test_a_job_is_read_live_and_ends_as_ever_while_the_server_is_away(tmp_path: Path) -> None:
+    """Two jobs; the server is stopped while the first ends, and goes on before the second does."""
+    database = f"sqlite:///{tmp_path}/logs.db"
+    (port,) = free_ports((8790,))
+    with server(port, database), LogStore(database) as store:
+        token = job_token(KEY, CLAIMS, expires=time.time() + 600)
+        job = Job(tmp_path / "jobs")
+        job.document["log_server"] = {"url": f"http://127.0.0.1:{port}", "token": token}
+        gate = f"while [ ! -e {tmp_path}/gate.$PRODSYS_SUBRUN ]; do sleep 0.1; done"
+        job.good_script(f"echo quokka; {gate}; echo wombat; echo $PRODSYS_SUBRUN went through")
+        jobs = []
+        for process in ("0", "1"):
+            job.environment["PROCESS"] = process
+            jobs.append(job.start())
+        job.wait_until(lambda: all("quokka" in lines_of(store, subrun) for subrun in (3, 4)), LIMIT_S)
+        assert all(log.ended is None for log in store.logs())
+        assert {log.node["host"] for log in store.logs()} == {socket.gethostname()}
+        (pid,) = [pid for pid in pids() if f"include.logserver --port {port} " in f"{command(pid)} "]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            (tmp_path / "gate.3").touch()
+            jobs[0].communicate(timeout=LIMIT_S)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        (tmp_path / "gate.4").touch()
+        jobs[1].communicate(timeout=LIMIT_S)
+        assert [each.returncode for each in jobs] == [0, 0]
+        assert [(each["exit_code"], each["error"]) for each in job.reports()] == [(0, None)] * 2
+        assert len(job.published()) == 2
+        job.wait_until(lambda: "4 went through" in lines_of(store, 4), LIMIT_S)
+        (hit,) = store.search('"went through" 4', Where(dag_id="demo.z", subrun=4)).hits
+        assert (hit.log.exit_code, hit.log.failed_at, hit.log.tag) == (0, None, CLAIMS.tag)
