@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from include.errors import ProdsysError
 from include.progress.bars import Bar
 from include.progress.campaigns import needs_of
 from include.progress.curve import Curve, curves
+from include.progress.estimate import after_parents, latest_of
 from include.progress.stages import TrancheState, looks, states_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from include.bookkeeping.overview_records import SiteLine, StageCount, SubmissionLine
     from include.bookkeeping.records import ActionRecord
     from include.campaign.plan import CampaignPlan
+    from include.progress.estimate import Estimate
 
 SUBMISSIONS_SHOWN = 200
 ACTIONS_SHOWN = 100
@@ -69,7 +71,9 @@ def campaign_page(ledger: Ledger, dag_id: str, tranche: str | None, *, now: floa
     tranches = ledger.tranche_list(dag_id)
     chosen = chosen_tranche(dag_id, tranche, [each[0] for each in tranches])
     overview = ledger.overview(times=looks(now), dag_id=dag_id, tranche=chosen)
+    plan = ledger.plan_of(dag_id, chosen)
     (state,) = states_of(overview, now=now)
+    state = _after_parents(state, plan)
     counts = ledger.slice_counts(dag_id, chosen)
     actions = ledger.actions(dag_id=dag_id, tranche=chosen)
     return CampaignPage(
@@ -83,7 +87,7 @@ def campaign_page(ledger: Ledger, dag_id: str, tranche: str | None, *, now: floa
         sites=tuple(ledger.site_lines(dag_id, chosen)),
         space=tuple(_space(state)),
         actions=tuple(reversed(actions[-ACTIONS_SHOWN:])),
-        plan=ledger.plan_of(dag_id, chosen),
+        plan=plan,
     )
 
 
@@ -109,6 +113,16 @@ def campaign_curves(ledger: Ledger, dag_id: str, tranche: str | None, *, now: fl
         until = max(mark.at for mark in marks)
     ended = ledger.unchecked_curve(dag_id, chosen, since=since, now=until, points=CURVE_POINTS)
     return curves(counts, marks, ended, since=since, until=until)
+
+
+def _after_parents(state: TrancheState, plan: CampaignPlan) -> TrancheState:
+    """Let no stage end before those that it waits for."""
+    ends: dict[str, Estimate] = {}
+    for line in state.stages:
+        parents = [ends[name] for name in plan.stage(line.stage).parents if name in ends]
+        ends[line.stage] = after_parents(line.estimate, parents)
+    lines = tuple(replace(line, estimate=ends[line.stage]) for line in state.stages)
+    return replace(state, stages=lines, estimate=latest_of(ends.values()))
 
 
 def _slices(counts: Sequence[StageCount]) -> list[SliceLine]:

@@ -120,7 +120,7 @@ def after_parents(own: Estimate, parents: Iterable[Estimate]) -> Estimate:
     unclear = next((each for each in ends if each.outlook is not Outlook.KNOWN), None)
     if unclear is not None or own.outlook is not Outlook.KNOWN:
         # What waits for something without an end has none either.
-        outlook = own.outlook if own.outlook is not Outlook.KNOWN else Outlook.WAITING
+        outlook = own.outlook if own.outlook is not Outlook.KNOWN else Outlook.EARLY
         return Estimate(outlook=outlook, rate=own.rate)
     return Estimate(
         outlook=Outlook.KNOWN,

@@ -108,7 +108,7 @@ def known(end: float) -> Estimate:
 def test_a_stage_ends_no_earlier_than_its_parents() -> None:
     assert after_parents(known(5.0), [known(9.0)]) == known(9.0)
     assert after_parents(known(9.0), [known(5.0), Estimate(outlook=Outlook.DONE)]) == known(9.0)
-    assert after_parents(known(9.0), [Estimate(outlook=Outlook.EARLY)]).outlook is Outlook.WAITING
+    assert after_parents(known(9.0), [Estimate(outlook=Outlook.STALLED)]).outlook is Outlook.EARLY
     done = Estimate(outlook=Outlook.DONE)
     assert after_parents(done, [known(9.0)]) is done
     stalled = Estimate(outlook=Outlook.STALLED, rate=0.0)
