@@ -171,14 +171,14 @@ class LedgerReport(LedgerDatabase):
         return sorted(found, key=lambda each: (-each.wall_s, -each.failures, each.stage, each.rule))
 
     def ended_over_time(self, scope: ReportScope, intervals: Intervals) -> list[EndedMoment]:
-        """Return how many jobs ended in each interval, and how."""
+        """Return how many jobs ended in each interval, and how; before the first, numbers are negative."""
         ended = jobs.c.status.in_((int(JobStatus.COMPLETED), int(JobStatus.REMOVED)))
         good = sa.literal_column(str(GOOD)) == _ENDING
         interval = self._interval(jobs.c.ended_at, intervals).label("interval")
         query = (
             sa.select(interval, _times(good).label("good"), _times(~good).label("bad"))
             .join_from(jobs, submissions)
-            .where(jobs.c.ended_at >= intervals.start, ended, *_where(scope, jobs.c.ended_at))
+            .where(jobs.c.ended_at.is_not(None), ended, *_where(scope, jobs.c.ended_at))
             .group_by(interval)
             .order_by(interval)
         )

@@ -166,7 +166,7 @@ def _ledger(
     from include.bookkeeping.ledger import Ledger  # loads SQLAlchemy
 
     if url is None:
-        raise ProdsysError("which ledger? give --ledger URL, or set PRODSYS_LEDGER")
+        raise typer.BadParameter("say which ledger: --ledger URL, or PRODSYS_LEDGER")
     with Ledger(url) as opened:
         diagnoses = opened.diagnoses(**asked, open_only=not settled and rules is None)
         if not diagnoses:

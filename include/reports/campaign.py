@@ -18,6 +18,7 @@ from include.reports.gather import (
     tallies_of,
     time_line,
     width_for,
+    within,
 )
 
 if TYPE_CHECKING:
@@ -116,6 +117,6 @@ def _lines(
     firsts = {stage.name: stage.outputs[0].name for stage in plan.stages if stage.outputs}
     accepted = {row.name: [0] * count for row in stages}
     for each in outputs:
-        if each.accepted and each.interval < count and firsts.get(each.stage, each.name) == each.name:
-            accepted[each.stage][each.interval] += each.subruns
+        if each.accepted and firsts.get(each.stage, each.name) == each.name:
+            accepted[each.stage][within(each.interval, count)] += each.subruns
     return tuple(Line(name=row.name, whole=row.subruns, subruns=tuple(accepted[row.name])) for row in stages)

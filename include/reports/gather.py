@@ -207,6 +207,11 @@ def width_for(span_s: float) -> float:
     return float(next((width for width in WIDTHS_S if span_s <= width * INTERVALS), span_s / INTERVALS))
 
 
+def within(interval: int, count: int) -> int:
+    """Return the interval, or the time line's nearest: clocks differ, and nothing is to be lost."""
+    return min(max(interval, 0), count - 1)
+
+
 def time_line(
     ledger: Ledger,
     scope: ReportScope,
@@ -219,9 +224,9 @@ def time_line(
     count = max(int((end - intervals.start) // intervals.width_s) + 1, 1)
     good, bad = [0] * count, [0] * count
     for each in ledger.ended_over_time(scope, intervals):
-        if each.interval < count:
-            good[each.interval] += each.good
-            bad[each.interval] += each.bad
+        at = within(each.interval, count)
+        good[at] += each.good
+        bad[at] += each.bad
     return TimeLine(
         start=intervals.start,
         width_s=intervals.width_s,

@@ -11,7 +11,7 @@ from include.bookkeeping.report_records import Intervals, ReportScope
 from include.campaign.wording import did_you_mean
 from include.errors import ProdsysError
 from include.reports.figures import Line, Report
-from include.reports.gather import actions_of, added, causes_of, people_of, tallies_of, time_line
+from include.reports.gather import actions_of, added, causes_of, people_of, tallies_of, time_line, within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,7 @@ def _line(name: str, outputs: Sequence[OutputTally], count: int) -> tuple[Line, 
     most: dict[tuple[int, str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for each in outputs:
         if each.accepted:
-            most[each.interval, each.dag_id, each.stage][each.name] += each.subruns
+            most[within(each.interval, count), each.dag_id, each.stage][each.name] += each.subruns
     found = [0] * count
     for (interval, *_), subruns in most.items():
         found[interval] += max(subruns.values())

@@ -177,7 +177,8 @@ def test_the_rules(tmp_path: Path) -> None:
 
 
 def test_wrong_usage(url: str) -> None:
-    assert "give --ledger URL" in prodsys().stderr
+    nowhere = prodsys()
+    assert (nowhere.exit_code, "say which ledger" in nowhere.stderr) == (2, True)
     assert "did you mean 'demo.z'?" in prodsys("demo.y", ledger=url).stderr
     assert "--since 'soon' is no time" in prodsys("--since", "soon", ledger=url).stderr
     assert prodsys("--since", "2026-11-01", ledger=url).exit_code == 0

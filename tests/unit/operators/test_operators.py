@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +174,30 @@ def test_the_report_is_as_good_as_the_tasks() -> None:
     assert [row["stage"] for row in report(*good)] == ["gen", "reco", "merge_reco"]
     with pytest.raises(AirflowFailException, match=r"failed: slice\.gen\.submit \[1\]\."):
         report(*good, {**good[0], "map_index": 1, "state": "failed"})
+
+
+def test_the_report_is_written_below_the_area_complete_or_not(scope: Scope, deployment: Settings) -> None:
+    scope.ledger.record_submitted(submit("gen").intend(scope).tag, clusters=CLUSTER, message="", now=2.0)
+    accept(scope.ledger, scope, "gen", 0, 1)
+    with pytest.raises(AirflowFailException, match="failed"):
+        report({"task_id": "slice.gen.wait", "map_index": 0, "state": "failed"})
+    html = Path(deployment.area) / "reports/unit/three/t.html"
+    assert "<svg" in html.read_text(encoding="utf-8")
+    found = json.loads(html.with_suffix(".json").read_text(encoding="utf-8"))
+    assert (found["title"], found["total"]["accepted"]) == ("unit.three, dag_run t", 2)
+    assert (found["stages"][0]["name"], found["stages"][0]["subruns"]) == ("gen", 6)
+    # It was accepted long before it was intended, by a clock that was wrong.
+    assert sum(found["time_line"]["lines"][0]["subruns"]) == 2
+
+
+@pytest.mark.usefixtures("scope")
+def test_a_report_that_cannot_be_written_is_said_and_nothing_else(
+    deployment: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(deployment.area).write_text("no folder", encoding="utf-8")
+    with pytest.raises(AirflowFailException, match=r"slice\.gen\.wait \[0\]"):
+        report({"task_id": "slice.gen.wait", "map_index": 0, "state": "failed"})
+    assert "cannot be written" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
