@@ -175,15 +175,7 @@ def _submit(one_try: _Try) -> Submission:
         command = one_try.submitter.command(request)
     except SubmissionRefused as error:
         _refused(one_try, error)
-    schedds, steady = _schedds(one_try, known=()), one_try.clock.steady()
-    note = _Note(
-        started=one_try.clock.now(),
-        ended=None,
-        timeout_s=one_try.limits.timeout_s,
-        schedds=schedds,
-        boot=steady.boot,
-        steady_s=steady.seconds,
-    )
+    note = _begin(one_try)
     with _writing(one_try):
         (one_try.folder / "command").write_text(shlex.join(command) + "\n", encoding="utf-8")
         _write_note(one_try.folder, note)
@@ -211,6 +203,19 @@ def _submit(one_try: _Try) -> Submission:
     reached("submit.sent")
     _ended(one_try, note)
     return _record(one_try, answer.clusters, answer.output)
+
+
+def _begin(one_try: _Try) -> _Note:
+    """Return the note of a start of jobsub_submit."""
+    schedds, steady = _schedds(one_try, known=()), one_try.clock.steady()
+    return _Note(
+        started=one_try.clock.now(),
+        ended=None,
+        timeout_s=one_try.limits.timeout_s,
+        schedds=schedds,
+        boot=steady.boot,
+        steady_s=steady.seconds,
+    )
 
 
 def _adopt(one_try: _Try, found: tuple[ClusterId, ...], when: str) -> Submission:
