@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import logging
 import tempfile
 from pathlib import Path
@@ -68,6 +69,7 @@ class CampaignBundle(BaseDagBundle):
 
     def refresh(self) -> None:
         """Bring the DAG files up to date with the specs; safe in several processes at once."""
+        _import_what_dag_files_import()
         wanted = self._wanted()
         for file, spec in wanted.items():
             _write_if_changed(file, self._content(spec))
@@ -96,6 +98,17 @@ class CampaignBundle(BaseDagBundle):
         except OSError as error:  # the compile step says so in the UI, as this campaign's import error
             digest = type(error).__name__
         return DAG_FILE.format(header=HEADER, spec=str(spec.relative_to(self._specs)), digest=digest)
+
+
+def _import_what_dag_files_import() -> None:
+    """Import it in the dag-processor, which forks for each DAG file: a fork then has it already.
+
+    Airflow does so by itself only for modules whose names begin with `airflow.`.
+    """
+    try:
+        importlib.import_module("prodsys_operators.campaign_dag")
+    except Exception:
+        log.exception("prodsys cannot be imported; each campaign's import error says so too")
 
 
 def _is_ours(file: Path) -> bool:

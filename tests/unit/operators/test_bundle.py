@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +35,28 @@ def test_a_changed_spec_changes_its_file_and_no_other(bundle: CampaignBundle, sp
     after = {file.name: file.stat().st_mtime_ns for file in bundle.path.glob("*/*.py")}
     assert after["three.py"] != before["three.py"]
     assert after["other.py"] == before["other.py"]
+
+
+def test_the_dag_processor_imports_once_what_every_dag_file_imports(specs: Path, tmp_path: Path) -> None:
+    # In a process of its own: this one has imported it long ago.
+    program = (
+        "import sys\n"
+        "from prodsys_operators.bundle import CampaignBundle\n"
+        "bundle = CampaignBundle(name='campaigns', specs=sys.argv[1], dags=sys.argv[2])\n"
+        "bundle.initialize()\n"
+        "print('prodsys_operators.campaign_dag' in sys.modules)\n"
+        "bundle.refresh()\n"
+        "print('prodsys_operators.campaign_dag' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(specs), str(tmp_path / "dags")],
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert done.stdout.splitlines()[-2:] == ["False", "True"]
 
 
 def test_a_removed_spec_takes_its_file_along_but_nothing_that_is_not_ours(
