@@ -9,10 +9,10 @@ unexport PYTHONPATH PYTHONHOME
 BIN := .prodsys/venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo up down setup test lint types contracts unit integration format schema screenshots bench lock clean
+.PHONY: help demo up down setup test lint types contracts unit integration format schema screenshots bench bench-peers lock clean
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: ## run the example campaign from nothing to merged ROOT files (KEEP=1 leaves the UI up)
 	@scripts/setup.sh demo
@@ -47,12 +47,19 @@ screenshots: setup ## take the pictures of the pages in docs/images, with a real
 bench: setup ## run benchmarks/*.py
 	@for file in benchmarks/*.py; do echo "==> $$file"; $(BIN)/python "$$file"; done
 
+bench-peers: setup ## run prodsys and its peers on one pool (N="10 100 1000", REPEATS=3, ENGINES="law prodsys", KILL=1)
+	@scripts/setup.sh peers
+	@$(BIN)/python -m benchmarks.peers.run --n "$(or $(N),10 100)" --repeats $(or $(REPEATS),3) \
+	  $(if $(ENGINES),--engines "$(ENGINES)") $(if $(LIMIT),--limit $(LIMIT)) $(if $(KILL),--kill)
+	@.prodsys/peers/bin/python -m benchmarks.peers.table
+
 lock: setup ## recompile requirements*.txt from the .in files (UPGRADE=1 takes newer versions)
 	@eval "$$($(BIN)/python scripts/uv_index.py)"; \
 	$(LOCK) requirements.in -o requirements.txt; \
 	$(LOCK) requirements-test.in -o requirements-test.txt; \
 	if [ -f embedded/physics/requirements.in ]; then \
-	  $(LOCK) --only-binary :all: embedded/physics/requirements.in -o embedded/physics/requirements.txt; fi
+	  $(LOCK) --only-binary :all: embedded/physics/requirements.in -o embedded/physics/requirements.txt; fi; \
+	$(LOCK) benchmarks/peers/requirements.in -o benchmarks/peers/requirements.txt
 	@echo "==> compiled; now make test"
 
 clean: ## stop everything that runs from here, then remove .prodsys and the caches

@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh demo    what `make demo` needs: prodsys with Airflow, and the physics tools of the example campaigns
 #   scripts/setup.sh test    the same with the test tools, and a browser where root can install one
+#   scripts/setup.sh peers   what `make bench-peers` needs besides: the engines that prodsys is compared with
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter. What is up to date is left alone; what was interrupted is done
 # again: each stamp is written last.
@@ -13,6 +14,7 @@ source scripts/system-packages.sh
 
 readonly VENV=.prodsys/venv PHYSICS=.prodsys/physics
 readonly PHYSICS_LOCK=embedded/physics/requirements.txt
+readonly PEERS=.prodsys/peers PEERS_LOCK=benchmarks/peers/requirements.txt
 readonly DISK_NEEDED_MB=4000 # measured: 2.4 GB with the test tools, and room for a demo's outputs
 readonly PYTHON_ID='import sys; print("%d.%d" % sys.version_info[:2], sys.base_prefix)'
 readonly PYTHON_OK='import sys, ssl, sqlite3; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))'
@@ -156,16 +158,34 @@ install_physics() {
   printf '%s\n' "$wanted" >"$PHYSICS/.installed"
 }
 
+# An environment of their own: they want an older HTCondor binding. Two of Snakemake's needs have no wheel.
+install_peers() {
+  local wanted
+  make_venv "$PEERS"
+  wanted=$(fingerprint "$PEERS_LOCK")
+  [ "$(cat "$PEERS/.installed" 2>/dev/null)" != "$wanted" ] || return 0
+  rm -f "$PEERS/.installed"
+  ensure_uv
+  say "$PEERS: $(grep -c '==' "$PEERS_LOCK") packages of $PEERS_LOCK"
+  run_uv sync --python "$PEERS/bin/python" --compile-bytecode "$PEERS_LOCK" ||
+    die "uv could not install $PEERS_LOCK: see above"
+  printf '%s\n' "$wanted" >"$PEERS/.installed"
+}
+
 main() {
-  case "${1:-}" in demo | test) ;; *) die "usage: scripts/setup.sh demo|test" ;; esac
+  case "${1:-}" in demo | test | peers) ;; *) die "usage: scripts/setup.sh demo|test|peers" ;; esac
   SECONDS=0
   isolate
   [ -z "${PYTHON:-}" ] || "$PYTHON" -c "$PYTHON_OK" 2>/dev/null ||
     die "PYTHON=$PYTHON is no Python 3.11 to 3.13 with ssl and sqlite3"
   take_lock
-  [ "$1" = demo ] || offer_browser
-  install_product "${1/demo/runtime}"
-  install_physics
+  if [ "$1" = peers ]; then
+    install_peers
+  else
+    [ "$1" = demo ] || offer_browser
+    install_product "${1/demo/runtime}"
+    install_physics
+  fi
   say "set-up for $1 is complete: $("$VENV/bin/python" --version), ${SECONDS} s"
 }
 

@@ -1,0 +1,118 @@
+"""How long a submit task takes from its process's start until its jobs are in the queue and in the ledger.
+
+Run: python benchmarks/bench_submit.py [JOBS…]; a real pool, the stand-in for jobsub_submit, jobs that fit no
+node. CPU time is of the task and of all that it starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from embedded.pool import PersonalPool
+from embedded.pool_config import PoolSettings
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+REPEATS = 3
+SPEC = """\
+version: 1
+description: Jobs that fit no node
+owner: bench
+runs: {{first: {first}, last: {last}}}
+slices: 1
+subruns: {jobs}
+defaults: {{memory: 900 GB, disk: 50 MB, lifetime: 1 h, success_threshold: 1.0}}
+stages:
+  gen:
+    script: job.sh
+    output: "dts.bench.submit.{{run:06d}}_{{subrun:08d}}.txt"
+"""
+TASK = """
+import json, sys, time
+from types import SimpleNamespace
+began = time.perf_counter()
+from prodsys_operators.campaign_dag import load_plan, spec_path
+from prodsys_operators.reserve import ReserveOperator
+from prodsys_operators.settings import settings
+from prodsys_operators.submit import SubmitOperator
+import airflow.sdk
+imported = time.perf_counter()
+campaign, tranche = sys.argv[1:]
+run = SimpleNamespace(dag_id=f"bench.{campaign}", run_id=tranche, run_type="manual", logical_date=None)
+context = {"dag_run": run, "params": {"slices": 1}}
+plan = load_plan(spec_path(f"bench/{campaign}.yaml"), specs=spec_path("."), area=settings().area)
+(item,) = ReserveOperator(task_id="reserve", plan=plan).execute(context)
+reserved = time.perf_counter()
+done = SubmitOperator(task_id="submit", stage="gen", slice_item=item).execute(context)
+submitted = time.perf_counter()
+print(json.dumps({"jobs": done["jobs"], "imports_s": imported - began, "submit_s": submitted - reserved}))
+"""
+
+
+def one(jobs: int, repeat: int) -> dict[str, float]:
+    """Run one task in a process of its own; return what it took."""
+    before, began = os.times(), time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", TASK, f"c{jobs}", f"t{repeat}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    wall, after = time.perf_counter() - began, os.times()
+    if done.returncode:
+        sys.exit(done.stderr[-3000:])
+    own: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    cpu = sum(after[2:4]) - sum(before[2:4])
+    return {**own, "task_s": wall, "cpu_s": cpu}
+
+
+def main(sizes: list[int]) -> None:
+    """Start a pool, submit each size a few times in turn, and print medians and ranges."""
+    with tempfile.TemporaryDirectory(prefix="bench-submit-") as name:
+        folder = Path(name)
+        specs = folder / "specs/bench"
+        specs.mkdir(parents=True)
+        (specs / "job.sh").write_text("#!/bin/sh\n", encoding="utf-8")
+        (specs / "job.sh").chmod(0o755)
+        for place, jobs in enumerate(sizes):
+            first = 1 + 100 * place
+            text = SPEC.format(jobs=jobs, first=first, last=first + 99)
+            (specs / f"c{jobs}.yaml").write_text(text, encoding="utf-8")
+        pool = PersonalPool(
+            PoolSettings(state=folder / "pool", binaries=CHECKOUT / ".prodsys/condor", port=0)
+        )
+        pool.start()
+        try:
+            os.environ.update(pool.environment())
+            os.environ.update({"AIRFLOW_HOME": name, "JOBSUB_STANDIN_DIR": f"{name}/jobsub"})
+            own = {"LEDGER": f"sqlite:///{name}/ledger.db", "SPECS": f"{name}/specs", "AREA": name}
+            own["WORK_DIR"] = f"{name}/work"
+            os.environ.update({f"AIRFLOW__PRODSYS__{key}": value for key, value in own.items()})
+            from include.bookkeeping.ledger import Ledger
+
+            with Ledger(own["LEDGER"]) as ledger:
+                ledger.upgrade()
+            found: dict[int, list[dict[str, float]]] = {jobs: [] for jobs in sizes}
+            for repeat in range(REPEATS):
+                for jobs in sizes:
+                    found[jobs].append(one(jobs, repeat))
+        finally:
+            pool.stop()
+    for jobs, runs in found.items():
+        for what in ("task_s", "submit_s", "imports_s", "cpu_s"):
+            values = sorted(run[what] for run in runs)
+            print(
+                f"{jobs:>6} jobs: {what:<10} median {statistics.median(values):6.2f}"
+                f" ({values[0]:.2f} to {values[-1]:.2f})"
+            )
+
+
+if __name__ == "__main__":
+    main([int(word) for word in sys.argv[1:]] or [100, 10_000])
