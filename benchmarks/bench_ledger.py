@@ -1,10 +1,12 @@
 """How many jobs a second the ledger takes: `python benchmarks/bench_ledger.py [URL] [jobs] [clusters]`.
 
-The URL is of an empty database; without one, a temporary SQLite file is used.
+The URL is of an empty database; without one, a temporary SQLite file is used. With `postgres` in its place a
+private PostgreSQL is started; with `million`, that too, and updates are timed among a million jobs.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
 import tempfile
 import time
@@ -55,8 +57,40 @@ def fill(ledger: Ledger, jobs: int, clusters: int) -> None:
         timed(name, jobs * clusters, time.perf_counter() - seconds)
 
 
+def million(ledger: Ledger, jobs: int = 10_000, clusters: int = 100, updates: int = 9) -> None:
+    """Record a million jobs, then update some clusters' jobs, a transaction each; tell medians and ranges."""
+    plan = records.campaign_plan(runs=(1000, 1000 + clusters), subruns=jobs)
+    ledger.reserve(plan, tranche=records.TRANCHE, dag_run_id="r", slices=clusters, now=records.NOW)
+    ads = [records.job(n) for n in range(jobs)]
+    began = time.perf_counter()
+    for run in range(1000, 1000 + clusters):
+        tag = records.intend(ledger, "gen", run=run, ranges=[(n, n) for n in range(jobs)])
+        ledger.record_submitted(tag, clusters=[("ap1", 7, jobs)], message="", now=records.NOW)
+        ledger.record_jobs(tag, ads)
+    timed("intents and jobs", jobs * clusters, began)
+    rates = []
+    for run in range(1000, 1000 + clusters, clusters // updates):
+        began = time.perf_counter()
+        ledger.record_jobs(records.tag_of("gen", run=run), ads)
+        rates.append(jobs / (time.perf_counter() - began))
+    print(
+        f"updates among a million: median {statistics.median(rates):,.0f}/s ({min(rates):,.0f} to"
+        f" {max(rates):,.0f})"
+    )
+
+
 def main() -> None:
     """Fill a ledger, then ask it for its progress."""
+    if sys.argv[1:2] in (["postgres"], ["million"]):
+        from tests.postgres import running_postgres
+
+        with running_postgres() as server, Ledger(server.url) as ledger:
+            ledger.upgrade()
+            if sys.argv[1] == "million":
+                million(ledger)
+            else:
+                fill(ledger, *(int(word) for word in sys.argv[2:] or ("10000", "4")))
+        return
     jobs = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
     clusters = int(sys.argv[3]) if len(sys.argv) > 3 else 2
     with tempfile.TemporaryDirectory(prefix="bench-ledger-") as folder:
