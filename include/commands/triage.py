@@ -201,9 +201,8 @@ def _grouped(ledger: Ledger, diagnoses: Sequence[StageDiagnosis]) -> list[Group]
         by_stage.setdefault(item.stage, []).append(item)
     groups: list[Group] = []
     for stage, some in by_stage.items():
-        places = dict.fromkeys((item.dag_id, item.tranche) for item in some)
-        sent = [each for place in places for each in ledger.submissions(*place, stage=stage)]
-        groups += group(some, background=background_of(ledger, sent))
+        slices = dict.fromkeys((item.dag_id, item.tranche, item.run) for item in some)
+        groups += group(some, background=background_of(ledger, slices, stage))
     return sorted(groups, key=harm)
 
 

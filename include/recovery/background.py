@@ -61,10 +61,13 @@ def from_tallies(tallies: Iterable[NodeTally], facts: Sequence[NodeFact]) -> Bac
     return Background(nodes=nodes, sites=sites, facts=tuple(fact for fact in facts if fact.host in nodes))
 
 
-def background_of(ledger: Ledger, submissions: Iterable[Submission]) -> Background:
-    """Return the background that the ledger has of some submissions; an empty one beyond MOST_JOBS jobs."""
-    sent = [each for each in submissions if each.clusters and each.units]
-    # Some of the jobs alone would make the places of the others look as if they had no good ones.
-    if sum(len(each.units) for each in sent) > MOST_JOBS:
-        return Background()
+def background_of(ledger: Ledger, slices: Iterable[tuple[str, str, int]], stage: str) -> Background:
+    """Return what the ledger has of a stage in slices (dag_id, tranche, run); empty beyond MOST_JOBS jobs."""
+    sent: list[Submission] = []
+    for dag_id, tranche, run in slices:
+        found = ledger.submissions(dag_id, tranche, run=run, stage=stage)
+        sent += [each for each in found if each.clusters and each.units]
+        # Some of the jobs alone would make the places of the others look as if they had no good ones.
+        if sum(len(each.units) for each in sent) > MOST_JOBS:
+            return Background()
     return background(((each, ledger.jobs(each.tag)) for each in sent), ledger.node_facts())

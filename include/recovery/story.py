@@ -63,9 +63,9 @@ def question(ledger: Ledger, item: Slice, stage: str, decision: Decision) -> tup
     found = ledger.diagnoses(
         dag_id=item.dag_id, tranche=item.tranche, run=item.run, stage=stage, open_only=True
     )
-    sent = ledger.submissions(item.dag_id, item.tranche, run=item.run, stage=stage)
     failed = [each for each in found if each.diagnosis.category != DUPLICATE]
-    causes = markdown(group(failed, background=background_of(ledger, sent)))
+    known = background_of(ledger, [(item.dag_id, item.tranche, item.run)], stage)
+    causes = markdown(group(failed, background=known))
     subject = f"{stage}, run {item.run}: what next?"
     return subject, f"**{stage}, run {item.run}**: {escaped(decision.why)}.\n\n{causes}\n\n{OPTIONS_TEXT}"
 

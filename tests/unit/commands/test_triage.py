@@ -12,6 +12,7 @@ from include.bookkeeping.ledger import Ledger
 from include.bookkeeping.records import DiagnosisRecord, NodeFact
 from include.campaign.states import JobStatus, Outcome, Remedy
 from include.cli import app
+from include.recovery import background
 from tests import ledger_records as records
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ def test_groups_as_json(url: str) -> None:
     assert json.loads(prodsys("--json", "--run", "7", ledger=url).stdout)["groups"] == []
 
 
-def test_failures_are_compared_with_the_jobs_that_went_well(tmp_path: Path) -> None:
+def test_failures_are_compared_with_the_jobs_that_went_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Forty jobs on ten nodes, of which the one with an old CVMFS fails all of its six."""
     place = f"sqlite:///{tmp_path}/ledger.db"
     with Ledger(place) as ledger:
@@ -111,6 +114,9 @@ def test_failures_are_compared_with_the_jobs_that_went_well(tmp_path: Path) -> N
     told = " ".join(prodsys("demo.z", ledger=place).output.split())
     assert "unusual: all 6 are on node old, which had 15 % of jobs" in told
     assert "all 6 failures were on nodes with sw.example.org at revision < 7 (1 node)" in told
+    monkeypatch.setattr(background, "MOST_JOBS", 39)
+    told = prodsys("demo.z", ledger=place).output
+    assert ("triage: 6 failed jobs" in told, "on node" in told) == (True, False)
 
 
 def test_replay_tells_what_would_change_and_writes_nothing(url: str, tmp_path: Path) -> None:
