@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 256
 """Posts in one transaction."""
+LINGER_S = 0.01
+"""How long the first post of a transaction waits for others: a transaction costs as much as ten posts."""
 KEEP_EVERY_S = 30.0
 EXPIRE_EVERY_S = 600.0
 
@@ -145,6 +147,7 @@ class Intake:
         loop = asyncio.get_running_loop()
         while True:
             await self._come.wait()
+            await asyncio.sleep(LINGER_S)
             self._come.clear()
             while self._waiting:
                 batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
