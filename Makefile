@@ -41,8 +41,8 @@ format: setup ## let ruff mend what it can
 schema: setup ## write campaign_specs/schema.json, for editors
 	@$(BIN)/prodsys schema --write
 
-screenshots: setup ## take the pictures of the pages in docs/images, with a real campaign
-	@scripts/screenshots.sh
+screenshots: setup ## take the pictures of the pages in docs/images, of a made-up production group
+	@$(BIN)/python -m scripts.screenshots
 
 bench: setup ## run benchmarks/*.py
 	@for file in benchmarks/*.py; do echo "==> $$file"; $(BIN)/python "$$file"; done
