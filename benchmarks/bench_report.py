@@ -68,11 +68,11 @@ def fill(ledger: Ledger, jobs: int) -> None:
 
 
 @contextmanager
-def timed(what: str, spent: dict[str, list[float]]) -> Iterator[None]:
-    """Add the seconds that something takes."""
-    started = time.perf_counter()
+def timed(what: str, spent: dict[str, list[tuple[float, float]]]) -> Iterator[None]:
+    """Add the seconds that something takes, and the CPU-seconds of this process."""
+    started, cpu = time.perf_counter(), time.process_time()
     yield
-    spent.setdefault(what, []).append(time.perf_counter() - started)
+    spent.setdefault(what, []).append((time.perf_counter() - started, time.process_time() - cpu))
 
 
 def measure(url: str, jobs: int) -> None:
@@ -86,7 +86,7 @@ def measure(url: str, jobs: int) -> None:
         if "postgresql" in ledger.place:
             with ledger._write() as connection:  # noqa: SLF001  as autovacuum does in time
                 connection.execute(sa.text("ANALYZE"))
-        spent: dict[str, list[float]] = {}
+        spent: dict[str, list[tuple[float, float]]] = {}
         now = records.NOW + 40 * 86_400
         for _ in range(REPEATS):
             with timed("campaign, counted", spent):
@@ -95,8 +95,9 @@ def measure(url: str, jobs: int) -> None:
                 pages = len(as_html(report)), len(as_json(report))
             with timed("week, counted", spent):
                 week_report(ledger, time_of(records.NOW), now=now)
-        for what, seconds in spent.items():
-            print(f"{what:<26} {sorted(seconds)[len(seconds) // 2]:6.2f} s (median of {len(seconds)})")
+        for what, each in spent.items():
+            wall, cpu = (sorted(column)[len(each) // 2] for column in zip(*each, strict=True))
+            print(f"{what:<26} {wall:6.2f} s, {cpu:6.2f} CPU-s here (medians of {len(each)})")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"page {pages[0] / 1e3:.0f} kB, JSON {pages[1] / 1e3:.0f} kB; peak memory {peak:.0f} MB")
         print(f"accepted {report.total.accepted:,}, jobs {report.total.work.jobs:,}")
