@@ -120,6 +120,7 @@ def submit_text(options: Options, submission: Submission) -> str:
         "# Written by prodsys's stand-in for jobsub_lite.",
         "universe = vanilla",
         "executable = simple.sh",
+        f"arguments = {_words(options.arguments)}",
         "output = job.$(Cluster).$(Process).out",
         "error = job.$(Cluster).$(Process).err",
         "log = job.$(Cluster).log",
@@ -208,6 +209,11 @@ def _quoted(value: str) -> str:
 def _plain(value: str) -> str:
     """Keep HTCondor from expanding a user's $(…) as a macro."""
     return value.replace("$", "$(DOLLAR)")
+
+
+def _words(arguments: tuple[str, ...]) -> str:
+    """Return arguments joined as jobsub_lite does; for the ad alone, this wrapper has its own."""
+    return _plain(" ".join(" ".join(arguments).split())).replace('"', '\\"')
 
 
 def _string(value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +46,13 @@ AD_PROJECTION = [
         "NumVacates",
         "UserLog",
     ),
+    *("JobUniverse", "Args", "Arguments"),
 ]
 """What `job_ad` reads; a query without a projection costs seven times as much."""
+
+SCHEDULER_UNIVERSE = 7
+FIRST_UNIT = re.compile(r"(?:^|\s)--f[a-z-]*[=\s]\s*(\d{1,9})(?=\s|$)")
+"""argparse takes the option's name cut short, too."""
 
 FEW_CLUSTERS = 8
 """So many are asked for by number. A thousand alternatives get an empty answer, without an error (25.14)."""
@@ -143,7 +149,15 @@ def job_ad(schedd: str, ad: Mapping[str, Any]) -> JobAd:
         evictions=_whole(ad, "NumVacates") or 0,
         requested_memory_mb=_whole(ad, "RequestMemory"),
         event_log=_text(ad, "UserLog"),
+        first_unit=first_unit(_text(ad, "Args") or _text(ad, "Arguments") or ""),
+        is_dagman=_whole(ad, "JobUniverse") == SCHEDULER_UNIVERSE,
     )
+
+
+def first_unit(arguments: str) -> int:
+    """Return N of the last `--first-unit N` among a job's arguments, as prodsys_job takes it; 0 without."""
+    found = FIRST_UNIT.findall(arguments)
+    return int(found[-1]) if found else 0
 
 
 def one_a_job(

@@ -127,21 +127,31 @@ class FakePool:
     def submit(
         self,
         schedd: str,
-        tag: str,
+        tag: str | None,
         jobs: int,
         *,
         status: JobStatus = JobStatus.IDLE,
         machines: Collection[str] = (),
         sites: Collection[str] = (),
+        **ad: Any,
     ) -> int:
-        """Add a cluster whose request excludes these nodes and sites, and return its number."""
+        """Add a cluster whose request excludes these nodes and sites, and return its number.
+
+        Further fields of its jobs' JobAd, such as first_unit=50, are as given.
+        """
         lists = [sorted(set(machines)), sorted(set(sites))]
         with self._lock():
             state = self._read()
             cluster = int(state["schedds"][schedd]["next"])
             state["schedds"][schedd]["next"] = cluster + 1
-            job = {"cluster": cluster, "tag": tag, "status": int(status), "since": time.time(), "exit": None}
-            job |= {"host": None, "wall": None, "excluded": lists, "ad": {}}
+            job: dict[str, Any] = {
+                "cluster": cluster,
+                "tag": tag,
+                "status": int(status),
+                "since": time.time(),
+                "exit": None,
+            }
+            job |= {"host": None, "wall": None, "excluded": lists, "ad": ad}
             state["schedds"][schedd]["jobs"] += [{**job, "process": process} for process in range(jobs)]
             self._write(state)
         return cluster
@@ -279,7 +289,13 @@ class FakeLedger:
         return self.rows.get(tag)
 
     def record_submitted(
-        self, tag: str, *, clusters: tuple[tuple[str, int, int], ...], message: str, now: float
+        self,
+        tag: str,
+        *,
+        clusters: tuple[tuple[str, int, int], ...],
+        message: str,
+        now: float,
+        first_units: tuple[int, ...] = (),
     ) -> None:
         """See LedgerPort."""
         row = self.rows[tag]
@@ -287,7 +303,12 @@ class FakeLedger:
             msg = f"{tag} is {row.state}"
             raise LedgerError(msg)
         self.rows[tag] = replace(
-            row, state=SubmissionState.SUBMITTED, clusters=clusters, message=message, submitted_at=now
+            row,
+            state=SubmissionState.SUBMITTED,
+            clusters=clusters,
+            message=message,
+            submitted_at=now,
+            first_units=first_units if any(first_units) else (),
         )
 
     def record_refused(self, tag: str, *, message: str, now: float) -> None:  # noqa: ARG002  # the port's signature

@@ -11,19 +11,14 @@ What would not survive that is refused before anything is run.
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import shutil
-import signal
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from include.batch.pool import ClusterId, SubmitAnswer
 from include.batch.requirements import REQUEUE_LINES, exclusion_lines, with_requirement
+from include.batch.submit_command import run, story, telling, which
 from include.campaign.jobsub_options import changed_by_jobsub, check_jobsub_options
 from include.errors import MissingTool, SubmissionAmbiguous, SubmissionRefused
 
@@ -37,12 +32,6 @@ SUBMITTED = re.compile(r"(\d+) job\(s\) submitted to cluster (\d+)\.")
 FAILED = re.compile(r"Error: condor_submit exited with failed status code (\d+)")
 USAGE = re.compile(r"^usage: .*?^\S+: error: ", re.MULTILINE | re.DOTALL)
 SIGN_OF_A_CLUSTER = re.compile(r"submitted to cluster|Use job id|\*\* Proc \d+\.\d+", re.IGNORECASE)
-TELLING = re.compile(r"error|fail|refus|denied|exceed|invalid|unable|cannot|not found|usage:", re.IGNORECASE)
-KILL_AFTER_S = 10
-"""Time between the polite and the hard end of a jobsub_submit that is out of time."""
-MAX_OUTPUT = 4_000_000
-"""Bytes of output that are read; jobsub_submit writes a few kilobytes."""
-LAST_LINES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +74,14 @@ class JobsubSubmitter:
     def submit(self, request: SubmitRequest, *, timeout_s: float) -> SubmitAnswer:
         """Submit `request` within `timeout_s`; see the Submitter protocol for what it raises."""
         command = self.command(request)
-        path = _which(self.program, self.environment)
+        path = which(self.program, self.environment)
         if path is None:
             msg = (
                 f"{self.program} is not on PATH, so nothing was submitted. Put jobsub_lite's bin folder "
                 "on PATH, or for the personal pool run `prodsys pool start` and use its environment."
             )
             raise MissingTool(msg)
-        exit_code, output = _run([path, *command[1:]], self.environment, timeout_s)
+        exit_code, output = run([path, *command[1:]], self.environment, timeout_s)
         return judge(output, exit_code=exit_code, command=command, timeout_s=timeout_s)
 
 
@@ -103,7 +92,9 @@ def parse_clusters(output: str) -> tuple[ClusterId, ...]:
     )
 
 
-def judge(output: str, *, exit_code: int | None, command: list[str], timeout_s: float) -> SubmitAnswer:
+def judge(
+    output: str, *, exit_code: int | None, command: list[str], timeout_s: float, who: str = "jobsub_submit"
+) -> SubmitAnswer:
     """Say what one run of jobsub_submit proves; `exit_code` is None where it had to be killed.
 
     A job id is success. A failed condor_submit, or a usage error, without any sign of a cluster is a refusal.
@@ -112,15 +103,15 @@ def judge(output: str, *, exit_code: int | None, command: list[str], timeout_s: 
     clusters = parse_clusters(output)
     if clusters:
         return SubmitAnswer(clusters=clusters, output=output)
-    text = _story(output, exit_code=exit_code, command=command, timeout_s=timeout_s)
+    text = story(output, exit_code=exit_code, command=command, timeout_s=timeout_s)
     refused = FAILED.search(output) or (exit_code == 2 and USAGE.search(output))
     if exit_code is not None and refused and not SIGN_OF_A_CLUSTER.search(output):
         todo = "Nothing was submitted. Correct the cause, then clear the task."
-        msg = f"jobsub_submit refused: {_telling(output)}\n{text}\n{todo}"
+        msg = f"{who} refused: {telling(output)}\n{text}\n{todo}"
         raise SubmissionRefused(msg)
     why = f"did not end within {timeout_s:g} s and was killed" if exit_code is None else "named no job id"
     msg = (
-        f"jobsub_submit {why}: jobs may or may not exist.\n{text}\n"
+        f"{who} {why}: jobs may or may not exist.\n{text}\n"
         "Do not submit by hand: the tag decides. The next try adopts what carries it, and submits only once "
         "every schedd has answered that nothing does."
     )
@@ -205,69 +196,3 @@ def _refuse(what: str, value: str, why: str) -> None:
     """Raise SubmissionRefused for one value of the request."""
     msg = f"cannot be sent by jobsub_submit: {what} {value!r}: {why}. Nothing was submitted."
     raise SubmissionRefused(msg)
-
-
-def _which(program: str, environment: Mapping[str, str] | None) -> str | None:
-    """Return the program's path by the PATH of the environment it will run in."""
-    return shutil.which(program, path=None if environment is None else environment.get("PATH", ""))
-
-
-def _run(
-    command: list[str], environment: Mapping[str, str] | None, timeout_s: float
-) -> tuple[int | None, str]:
-    """Run the command in a process group of its own; return its exit code (None: killed) and output.
-
-    coreutils' `timeout` ends it even when this process dies first; whoever finds the intent later may rely on
-    it.
-    """
-    timeout = _which("timeout", environment)
-    if timeout is None:
-        msg = "`timeout` is not on PATH, so nothing was submitted. Install coreutils."
-        raise MissingTool(msg)
-    with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(
-            [timeout, f"--kill-after={KILL_AFTER_S}", f"{timeout_s:.3f}", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            env=environment,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(timeout_s + 2 * KILL_AFTER_S)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        return _meaning(code), _read(out)
-
-
-def _meaning(code: int | None) -> int | None:
-    """Return the exit code; None where `timeout` (124; 137 by its KILL) or a signal ended the command."""
-    return None if code is None or code in {124, 137} or code < 0 else code
-
-
-def _read(out: IO[bytes]) -> str:
-    """Return what was written, the end of it where it is long."""
-    size = out.seek(0, os.SEEK_END)
-    out.seek(max(0, size - MAX_OUTPUT))
-    return out.read().decode(errors="replace")
-
-
-def _story(output: str, *, exit_code: int | None, command: list[str], timeout_s: float) -> str:
-    """Return the command, how it ended and its last lines, for a person."""
-    shown = shlex.join(command)
-    shown = shown if len(shown) <= 600 else f"{shown[:400]} … {shown[-180:]}"
-    ended = f"no end within {timeout_s:g} s" if exit_code is None else f"exit code {exit_code}"
-    lines = [line.rstrip() for line in output.splitlines() if line.strip()][-LAST_LINES:]
-    said = "\n".join(f"  | {line[:300]}" for line in lines) or "  | (no output)"
-    return f"command: {shown}\n{ended}, last lines of its output:\n{said}"
-
-
-def _telling(output: str) -> str:
-    """Return up to three lines of the output that say why, in one line."""
-    lines = [line.strip() for line in output.splitlines() if TELLING.search(line)]
-    lines = [line for line in lines if not line.startswith("usage:")] or lines
-    return " / ".join(dict.fromkeys(line[:300] for line in lines[:3])) or "no reason given"

@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import include.worker
-from include.batch.pool import SubmitRequest
+from include.batch.pool import LauncherCall, SubmitRequest
 from include.bookkeeping.records import AS_PLANNED
 from include.campaign.naming import area_of, submission_tag
+from include.campaign.template import example
 from include.errors import SpecError
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def build_job(
         excluded_machines=beside.excluded_machines,
         excluded_sites=beside.excluded_sites,
     )
+    call = launcher_call(plan, stage, run=slice_run, jobs=len(units), folder=folder, job_file=path)
+    request = replace(request, launcher=call)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{JOB_FILE}.{os.getpid()}.part")
@@ -138,6 +141,27 @@ def job_document(
         "merge": {"method": stage.merge.method} if stage.merge is not None else None,
         "node": None if stage.node is None else _node(stage.node),
     }
+
+
+def launcher_call(
+    plan: CampaignPlan, stage: StagePlan, *, run: int, jobs: int, folder: Path, job_file: Path
+) -> LauncherCall | None:
+    """Return how the stage's launcher is called for one submission; None where it has none."""
+    if stage.launcher is None:
+        return None
+    variables = {
+        "experiment": plan.experiment,
+        "campaign": plan.campaign,
+        "stage": stage.name,
+        "run": str(run),
+    }
+    return LauncherCall(
+        script=stage.launcher.script,
+        arguments=tuple(example(text, run=run, jobs=jobs) for text in stage.launcher.arguments),
+        folder=str(folder),
+        job_file=str(job_file),
+        variables=tuple((f"PRODSYS_{name.upper()}", value) for name, value in variables.items()),
+    )
 
 
 def worker_program() -> str:

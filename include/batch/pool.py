@@ -77,6 +77,10 @@ class JobAd:
     """RequestMemory."""
     event_log: str | None = None
     """UserLog: path of the job event log, on the schedd's machine."""
+    first_unit: int = 0
+    """`--first-unit` among its arguments: its cluster's process 0 makes this unit."""
+    is_dagman: bool = False
+    """It runs a DAG and makes nothing itself: JobUniverse 7 is the scheduler's."""
 
     @property
     def machine(self) -> str | None:
@@ -202,14 +206,28 @@ class Pool(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LauncherCall:
+    """An experiment's own program that submits in place of our call; docs/launchers.md."""
+
+    script: str
+    """Absolute path."""
+    arguments: tuple[str, ...]
+    folder: str
+    """The submission's work folder, absolute: it runs there, and its output is kept there."""
+    job_file: str
+    variables: tuple[tuple[str, str], ...]
+    """What it is told beside the request, as (name, value) of its environment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitRequest:
-    """One call of jobsub_submit."""
+    """One submission: a call of jobsub_submit, or of what calls it."""
 
     executable: str
     """Absolute path."""
     arguments: tuple[str, ...]
     jobs: int
-    """Processes in the cluster, at least 1."""
+    """Processes in all, at least 1; in one cluster unless a launcher submits."""
     group: str
     role: str | None
     tag: str
@@ -225,15 +243,19 @@ class SubmitRequest:
     excluded_machines: tuple[str, ...] = ()
     """Nodes that its jobs must not run on, as the pool names them."""
     excluded_sites: tuple[str, ...] = ()
+    launcher: LauncherCall | None = None
+    """What submits; None: our own call of jobsub_submit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitAnswer:
-    """What jobsub_submit said."""
+    """What jobsub_submit, or a launcher, said."""
 
     clusters: tuple[ClusterId, ...]
     output: str
     """Its output, standard error included."""
+    exit_code: int | None = 0
+    """None where it had to be killed."""
 
 
 class Submitter(Protocol):

@@ -109,7 +109,11 @@ def _kept(text: str) -> str:
     return text if changed_by_jobsub(text) == text else re.sub(r"([\\'])", r"\\\1", text)
 
 
-def exclusion_lines(machines: Iterable[str], sites: Iterable[str]) -> list[str]:
-    """Return the lines for the submit file, none for an empty list; ValueError for an impossible name."""
+def exclusion_lines(machines: Iterable[str], sites: Iterable[str], *, separator: str = ",") -> list[str]:
+    """Return the lines for the submit file, none for an empty list; ValueError for an impossible name.
+
+    stringListIMember splits at commas and blanks alike (HTCondor manual, ClassAd functions): a blank goes
+    where lines themselves are separated by commas.
+    """
     lists = ((EXCLUDED_HOSTS, name_list(tuple(machines))), (EXCLUDED_SITES, name_list(tuple(sites))))
-    return [f'+{name}="{names}"' for name, names in lists if names]
+    return [f'+{name}="{names.replace(",", separator)}"' for name, names in lists if names]

@@ -1,22 +1,23 @@
 """Submitting exactly once, whatever dies in between. docs/batch.md tells the rules.
 
-The ledger's intent row says that a submission may exist; the tag in the jobs' ads says whether it does. A
-note in the submission's work folder says when jobsub_submit was last started and which schedds there were,
-because a schedd that is down vanishes from the collector while its jobs stay.
+The ledger's intent row says that a submission may exist; the tag in the jobs' ads says whether it does. The
+note in its work folder (submit_note) says when something was last started that may have submitted.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import logging
-import os
 import shlex
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn, Protocol
 
+from include.batch import doubt
+from include.batch.launcher import OUTPUT, printed
+from include.batch.placing import disjoint, kept, placed, shortfall, whole
+from include.batch.submit_note import NOTE, Note, note_end, read_note, write_note
 from include.campaign.states import SubmissionState
 from include.crash_points import reached
 from include.errors import (
@@ -29,10 +30,11 @@ from include.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from include.batch.pool import ClusterId, Pool, SubmitRequest, Submitter
-    from include.batch.steady_time import Clock, SteadyTime
+    from include.batch.placing import Placed
+    from include.batch.pool import Pool, SubmitAnswer, SubmitRequest, Submitter
+    from include.batch.steady_time import Clock
     from include.bookkeeping.records import Submission
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,13 @@ class LedgerPort(Protocol):
         """Return the row of `tag`."""
 
     def record_submitted(
-        self, tag: str, *, clusters: tuple[tuple[str, int, int], ...], message: str, now: float
+        self,
+        tag: str,
+        *,
+        clusters: tuple[tuple[str, int, int], ...],
+        message: str,
+        now: float,
+        first_units: tuple[int, ...] = (),
     ) -> object:
         """Set the row's (schedd, cluster, jobs), from `intended` or `refused`."""
 
@@ -58,37 +66,10 @@ class SubmitLimits:
     """Times of one submission, seconds."""
 
     timeout_s: float = 900.0
-    """jobsub_submit is ended after this; an upload to RCDS may take minutes."""
+    """jobsub_submit, or a launcher, is ended after this; an upload to RCDS may take minutes."""
     grace_s: float = 120.0
-    """For so long after jobsub_submit's end its jobs may still become visible: absence proves nothing."""
+    """For so long after its end its jobs may still become visible: absence proves nothing."""
     search_every_s: float = 3.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Note:
-    """What the work folder says of the last start of jobsub_submit."""
-
-    started: float
-    ended: float | None
-    """None: it may still be running, for at most the time-out it was given."""
-    timeout_s: float
-    schedds: tuple[str, ...]
-    boot: str = ""
-    steady_s: float = 0.0
-    """When it started, or ended if it has, in the steady time of `boot`."""
-
-    def left_s(self, *, grace_s: float, now: float, steady: SteadyTime) -> float:
-        """How long something of that start can still come: zero or less where nothing can.
-
-        The machine's clock counts only where the try was on another machine, or before a reboot, and then
-        the whole grace begins anew: either may have changed the clock.
-        """
-        whole = grace_s + (self.timeout_s if self.ended is None else 0.0)
-        passed = steady.since(self.boot, self.steady_s)
-        if passed is None:
-            by_clock = now - (self.started if self.ended is None else self.ended)
-            passed = min(max(by_clock, 0.0), whole - grace_s)
-        return whole - passed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +84,18 @@ class _Try:
     limits: SubmitLimits
     clock: Clock
 
-    def left_s(self, note: _Note) -> float:
+    def left_s(self, note: Note) -> float:
         """How long something of an earlier start can still come."""
         return note.left_s(grace_s=self.limits.grace_s, now=self.clock.now(), steady=self.clock.steady())
+
+    @property
+    def who(self) -> str:
+        """What submits, for texts."""
+        return "jobsub_submit" if self.request.launcher is None else "the launcher"
+
+    def settled(self, found: Sequence[Placed]) -> bool:
+        """Whether a search that found these need not go on: a launcher's next cluster may be under way."""
+        return bool(whole(found, self.request.jobs)) or (bool(found) and self.request.launcher is None)
 
 
 def submit_once(
@@ -126,8 +116,8 @@ def submit_once(
     the grace and every schedd then answers that neither its queue nor its history has the tag. While one
     schedd does not answer, nothing is submitted.
     StorageError: the work folder cannot be written, so nothing was submitted.
-    LedgerError: the tag is on more than one cluster, on one with another number of jobs, or the row is
-    missing; a person must look.
+    LedgerError: the clusters with the tag are not the submission, each unit once, or a launcher named one
+    without it, or the row is missing; a person must look.
     """
     one_try = _Try(
         ledger=ledger_port,
@@ -148,28 +138,34 @@ def submit_once(
             log.info("%s: is submitted already: %s", row.tag, row.clusters)
             return row
         found = _before(one_try)
-        if found:
+        if _is_something(one_try, found):
             return _adopt(one_try, found, "before submitting")
         return _submit(one_try)
 
 
-def _before(one_try: _Try) -> tuple[ClusterId, ...]:
+def _is_something(one_try: _Try, found: tuple[Placed, ...]) -> bool:
+    """Whether there are jobs; those of a part that a person removed make nothing any more."""
+    return bool(whole(found, one_try.request.jobs) or kept(found) or _strays(one_try, found))
+
+
+def _before(one_try: _Try) -> tuple[Placed, ...]:
     """Search for jobs of an earlier try, until nothing of it can come any more."""
-    note = _read_note(one_try.folder)
+    note = read_note(one_try.folder)
     tag = one_try.request.tag
     if note is None:
         log.info("%s: searching the tag in every schedd's queue and history", tag)
         return _search(one_try, since=None)
     left = one_try.left_s(note)
     log.info(
-        "%s: an earlier try started jobsub_submit; searching its tag for %.0f s more", tag, max(0.0, left)
+        "%s: an earlier try started %s; searching its tag for %.0f s more", tag, one_try.who, max(0.0, left)
     )
     # The first search reads whole histories: the jobs may be older than the note.
-    return _search(one_try, since=None, known=note.schedds) or _search_until(one_try, left, note)
+    found = _search(one_try, since=None, known=note.schedds)
+    return found if one_try.settled(found) else _search_until(one_try, left, note)
 
 
 def _submit(one_try: _Try) -> Submission:
-    """Run jobsub_submit and find out what it did."""
+    """Run jobsub_submit or the launcher, and find out what it did."""
     request, tag = one_try.request, one_try.request.tag
     try:
         command = one_try.submitter.command(request)
@@ -178,7 +174,7 @@ def _submit(one_try: _Try) -> Submission:
     note = _begin(one_try)
     with _writing(one_try):
         (one_try.folder / "command").write_text(shlex.join(command) + "\n", encoding="utf-8")
-        _write_note(one_try.folder, note)
+        write_note(one_try.folder, note)
     log.info("%s: no job has it. Submitting %d jobs: %s", tag, request.jobs, shlex.join(command))
     reached("submit.noted")
     try:
@@ -187,28 +183,28 @@ def _submit(one_try: _Try) -> Submission:
         (one_try.folder / NOTE).unlink()
         raise
     except SubmissionRefused as error:
-        note = _ended(one_try, note)
         # Exit codes and messages of jobsub_submit have been wrong before: the tag has the last word.
-        found = _search(one_try, since=note.started, known=note.schedds)
-        if found:
-            return _adopt(one_try, found, "although jobsub_submit said it failed")
+        note = note_end(one_try.folder, note, clock=one_try.clock)
+        left = 0.0 if request.launcher is None else one_try.left_s(note)
+        found = _search_until(one_try, left, note)
+        if _is_something(one_try, found):
+            return _adopt(one_try, found, f"although {one_try.who} said it failed")
         _refused(one_try, error)
     except SubmissionAmbiguous as error:
-        note = _ended(one_try, note)
+        note = note_end(one_try.folder, note, clock=one_try.clock)
         log.warning("%s: %s", tag, error)
         found = _search_until(one_try, one_try.left_s(note), note)
-        if found:
-            return _adopt(one_try, found, "after jobsub_submit left it open")
+        if _is_something(one_try, found):
+            return _adopt(one_try, found, f"after {one_try.who} left it open")
         raise
     reached("submit.sent")
-    _ended(one_try, note)
-    return _record(one_try, answer.clusters, answer.output)
+    return _answered(one_try, answer, note_end(one_try.folder, note, clock=one_try.clock))
 
 
-def _begin(one_try: _Try) -> _Note:
+def _begin(one_try: _Try) -> Note:
     """Return the note of a start of jobsub_submit."""
     schedds, steady = _schedds(one_try, known=()), one_try.clock.steady()
-    return _Note(
+    return Note(
         started=one_try.clock.now(),
         ended=None,
         timeout_s=one_try.limits.timeout_s,
@@ -218,47 +214,70 @@ def _begin(one_try: _Try) -> _Note:
     )
 
 
-def _adopt(one_try: _Try, found: tuple[ClusterId, ...], when: str) -> Submission:
-    """Record jobs that exist already instead of submitting."""
-    if len(found) == 1:
-        _check_jobs(one_try, found[0])
-    message = f"adopted: jobs with this tag were found {when}: {', '.join(map(str, found))}"
-    return _record(one_try, found, message)
+def _answered(one_try: _Try, answer: SubmitAnswer, note: Note) -> Submission:
+    """Record what was submitted; a launcher's jobs are counted in the pool."""
+    if one_try.request.launcher is None and len(answer.clusters) == 1:
+        (cluster,) = answer.clusters
+        rows = ((cluster.schedd, cluster.cluster, one_try.request.jobs),)
+        return _record(one_try, rows, (0,), answer.output)
+    if answer.exit_code != 0:
+        ended = "was killed" if answer.exit_code is None else f"ended with exit code {answer.exit_code}"
+        log.warning("%s: %s %s; its jobs are counted in the pool", one_try.request.tag, one_try.who, ended)
+    found = _search_until(one_try, one_try.left_s(note), note)
+    return _adopt(one_try, found, f"after {one_try.who} had ended", said=answer.output)
 
 
-def _record(one_try: _Try, clusters: tuple[ClusterId, ...], message: str) -> Submission:
-    """Write the clusters to the ledger; more than one for a tag is for a person to decide."""
+def _adopt(one_try: _Try, found: tuple[Placed, ...], when: str, *, said: str = "") -> Submission:
+    """Record jobs that exist; LedgerError where they are not the submission."""
+    units, strays = one_try.request.jobs, _strays(one_try, found)
+    mine = whole(found, units)
+    if not mine and not strays and doubt.adopted(one_try.folder) and disjoint(kept(found), units):
+        mine = kept(found)
+        log.warning("%s: a person lets it go on with a part: %s", one_try.request.tag, shortfall(mine, units))
+    if not mine or strays:
+        raise LedgerError(doubt.story(one_try.request, found, strays, folder=one_try.folder))
+    left_out = [str(each.id) for each in found if each not in mine]
+    if left_out:
+        log.info("%s: not counted, because removed: %s", one_try.request.tag, ", ".join(left_out))
+    names = ", ".join(str(each.id) for each in mine)
+    message = said or f"adopted: jobs with this tag were found {when}: {names}"
+    rows = tuple((each.id.schedd, each.id.cluster, len(each.units)) for each in mine)
+    return _record(one_try, rows, tuple(each.first_unit for each in mine), message)
+
+
+def _record(
+    one_try: _Try, rows: tuple[tuple[str, int, int], ...], first_units: tuple[int, ...], message: str
+) -> Submission:
+    """Write the clusters to the ledger."""
     tag = one_try.request.tag
-    if len(clusters) != 1:
-        names = ", ".join(map(str, clusters))
-        msg = (
-            f"{tag}: {len(clusters)} clusters carry this tag: {names}. One submission is one cluster, so "
-            "one of them is a double, or they are a DAG's jobs. Nothing more is submitted. Remove all but "
-            "one with jobsub_rm and record that one in the ledger by hand."
-        )
-        raise LedgerError(msg)
-    rows = tuple((cluster.schedd, cluster.cluster, one_try.request.jobs) for cluster in clusters)
-    one_try.ledger.record_submitted(tag, clusters=rows, message=message, now=one_try.clock.now())
-    log.info("%s: %d jobs in cluster %s", tag, one_try.request.jobs, clusters[0])
+    one_try.ledger.record_submitted(
+        tag, clusters=rows, message=message, now=one_try.clock.now(), first_units=first_units
+    )
+    for schedd, cluster, jobs in rows:
+        log.info("%s: %d jobs in cluster %d@%s", tag, jobs, cluster, schedd)
     return _row(one_try)
 
 
-def _check_jobs(one_try: _Try, cluster: ClusterId) -> None:
-    """Refuse a cluster that has not as many jobs as the request: process numbers say what each makes."""
-    tag, asked = one_try.request.tag, one_try.request.jobs
-    try:
-        ads = one_try.pool.ads(cluster.schedd, [cluster.cluster])
-    except ScheddUnreachable as error:
-        _cannot_tell(one_try, str(error), error)
-    jobs = sum(ad.tag == tag for ad in ads)
-    if jobs != asked:
-        msg = (
-            f"{tag}: cluster {cluster} carries this tag with {jobs} jobs, but {asked} were to be submitted. "
-            "Nothing is recorded, and nothing more is submitted. Look at its jobs with condor_q and "
-            "condor_history. If they are the submission's and some have left the history, record the cluster "
-            f"in the ledger by hand with {asked} jobs; if somebody else gave them this tag, a person decides."
-        )
-        raise LedgerError(msg)
+def _strays(one_try: _Try, found: Sequence[Placed]) -> tuple[doubt.Stray, ...]:
+    """Return the clusters that the launcher named and that are not among those with the tag."""
+    if one_try.request.launcher is None:
+        return ()
+    known = {each.id for each in found}
+    named = [each for each in printed(one_try.folder) if each not in known]
+    strays = []
+    for each in named:
+        try:
+            ads = one_try.pool.ads(each.schedd, [each.cluster])
+        except ScheddUnreachable as error:
+            why = (
+                f"{one_try.who} named the cluster {each}: {error} If there is no such schedd, find these "
+                f"jobs, then remove {one_try.folder / OUTPUT}"
+            )
+            _cannot_tell(one_try, why, error)
+        stray = doubt.stray_of(one_try.request.tag, each, ads)
+        if stray is not None:
+            strays.append(stray)
+    return tuple(strays)
 
 
 def _refused(one_try: _Try, error: SubmissionRefused) -> NoReturn:
@@ -276,7 +295,7 @@ def _row(one_try: _Try) -> Submission:
     return row
 
 
-def _search_until(one_try: _Try, left_s: float, note: _Note) -> tuple[ClusterId, ...]:
+def _search_until(one_try: _Try, left_s: float, note: Note) -> tuple[Placed, ...]:
     """Search the tag until it is found or `left_s` are over, at least once after that.
 
     The last search reads whole histories: `started` may be of a clock that was wrong.
@@ -290,19 +309,25 @@ def _search_until(one_try: _Try, left_s: float, note: _Note) -> tuple[ClusterId,
             if last:
                 raise
             found = ()
-        if found or last:
+        if last or one_try.settled(found):
             return found
         pause = min(one_try.limits.search_every_s, end - one_try.clock.steady().seconds)
         one_try.clock.sleep(max(0.0, pause))
 
 
-def _search(one_try: _Try, *, since: float | None, known: tuple[str, ...] = ()) -> tuple[ClusterId, ...]:
+def _search(one_try: _Try, *, since: float | None, known: tuple[str, ...] = ()) -> tuple[Placed, ...]:
     """Search the tag everywhere; SubmissionAmbiguous unless every schedd answers, `known` ones included."""
     _schedds(one_try, known=known)
+    tag = one_try.request.tag
     try:
-        return one_try.pool.find_tag(one_try.request.tag, since=since)
+        clusters = one_try.pool.find_tag(tag, since=since)
+        by_schedd: dict[str, list[int]] = {}
+        for each in clusters:
+            by_schedd.setdefault(each.schedd, []).append(each.cluster)
+        ads = [ad for schedd, numbers in by_schedd.items() for ad in one_try.pool.ads(schedd, numbers)]
     except ScheddUnreachable as error:
         _cannot_tell(one_try, str(error), error)
+    return placed(tag, clusters, ads)
 
 
 def _schedds(one_try: _Try, *, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -325,45 +350,6 @@ def _cannot_tell(one_try: _Try, why: str, cause: Exception | None) -> NoReturn:
     """Raise SubmissionAmbiguous."""
     msg = f"{one_try.request.tag}: nothing is submitted until every schedd was searched for this tag: {why}"
     raise SubmissionAmbiguous(msg) from cause
-
-
-NOTE = "submit.json"
-
-
-def _read_note(folder: Path) -> _Note | None:
-    """Return the note in the work folder; None if jobsub_submit was never started there."""
-    path = folder / NOTE
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return _Note(**{**data, "schedds": tuple(data["schedds"])})
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, KeyError) as error:
-        msg = (
-            f"{path} cannot be read ({error}), so nobody knows what an earlier try did. Look, then remove it."
-        )
-        raise SubmissionAmbiguous(msg) from error
-
-
-def _write_note(folder: Path, note: _Note) -> None:
-    """Write the note so that a crash leaves the old or the new one."""
-    part = folder / f".{NOTE}.part"
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(asdict(note), file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(folder / NOTE)
-
-
-def _ended(one_try: _Try, note: _Note) -> _Note:
-    """Note that jobsub_submit has ended; a full disk costs only that a next try waits for its time limit."""
-    steady = one_try.clock.steady()
-    ended = replace(note, ended=one_try.clock.now(), boot=steady.boot, steady_s=steady.seconds)
-    try:
-        _write_note(one_try.folder, ended)
-    except OSError as error:
-        log.warning("%s: %s does not say that jobsub_submit has ended: %s", one_try.request.tag, NOTE, error)
-    return ended
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ class LedgerLookup(LedgerDatabase):
         query = _places().where(clusters.c.cluster == cluster)
         if schedd is not None:
             query = query.where(clusters.c.schedd == schedd)
-        number = sa.func.coalesce(jobs.c.process, submission_units.c.process)
+        number = sa.func.coalesce(jobs.c.process, submission_units.c.process - clusters.c.first_unit)
         return self._found(query.where(number == process), dag_ids, limit)
 
     def jobs_by_subrun(
@@ -131,17 +131,17 @@ class LedgerLookup(LedgerDatabase):
 
 
 def _places() -> sa.Select[Any]:
-    sent, unit = submissions.c, submission_units.c
+    sent, unit, first = submissions.c, submission_units.c, clusters.c.first_unit
     job = (jobs.c.submission_id == unit.submission_id) & (jobs.c.unit == unit.process)
     cluster = (clusters.c.submission_id == sent.id) & (
-        jobs.c.cluster.is_(None)
+        (jobs.c.cluster.is_(None) & unit.process.between(first, first + clusters.c.jobs - 1))
         | ((clusters.c.cluster == jobs.c.cluster) & (clusters.c.schedd == jobs.c.schedd))
     )
     return (
         sa.select(
             sent.dag_id, sent.tranche, sent.run, sent.stage, sent.tag, sent.recovery, unit.submission_id,
             unit.process, unit.first_subrun, unit.last_subrun, clusters.c.cluster, clusters.c.schedd,
-            sa.func.coalesce(jobs.c.process, unit.process).label("job_process"),
+            sa.func.coalesce(jobs.c.process, unit.process - first).label("job_process"),
         )
         .join_from(submissions, submission_units)
         .join(jobs, job, isouter=True)

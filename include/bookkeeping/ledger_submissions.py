@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Clusters = tuple[tuple[str, int, int], ...]
-
 
 class LedgerSubmissions(LedgerDatabase):
     """The part of the ledger that knows submissions."""
@@ -66,9 +64,18 @@ class LedgerSubmissions(LedgerDatabase):
             return _load(connection, submissions.c.tag == tag)[0]
 
     def record_submitted(
-        self, tag: str, *, clusters: Sequence[tuple[str, int, int]], message: str, now: float
+        self,
+        tag: str,
+        *,
+        clusters: Sequence[tuple[str, int, int]],
+        message: str,
+        now: float,
+        first_units: Sequence[int] = (),
     ) -> None:
-        """Record the (schedd, cluster, jobs) that carry `tag`; other ones than recorded raise LedgerError."""
+        """Record the (schedd, cluster, jobs) that carry `tag`; other ones than recorded raise LedgerError.
+
+        `first_units` has the unit that each cluster's process 0 makes; without it that is unit 0.
+        """
         if not clusters:
             raise LedgerError(f"{tag}: no clusters were given, so it is not submitted")
         with self._write() as connection:
@@ -85,7 +92,7 @@ class LedgerSubmissions(LedgerDatabase):
                 state_at=now,
                 jobs_open=sum(jobs for _, _, jobs in clusters),
             )
-            _insert_clusters(connection, row.id, clusters)
+            _insert_clusters(connection, row.id, clusters, first_units or (0,) * len(clusters))
         log.info(
             "%s: submitted as %s", tag, ", ".join(f"{cluster}@{schedd}" for schedd, cluster, _ in clusters)
         )
@@ -189,13 +196,14 @@ def _require_same_clusters(
 ) -> None:
     there = _clusters_of(connection, [row.id])[row.id]
     if {each[:2] for each in there} != {each[:2] for each in given}:
+        known = _names([each[:3] for each in there])
         raise LedgerError(
-            f"{row.tag} is {row.state} as {_names(there)}; it cannot also be {_names(tuple(given))}: "
+            f"{row.tag} is {row.state} as {known}; it cannot also be {_names(given)}: "
             "if both are in the pool, the stage was submitted twice and one must be removed"
         )
 
 
-def _names(given: Clusters) -> str:
+def _names(given: Sequence[tuple[str, int, int]]) -> str:
     return ", ".join(f"{cluster}@{schedd}" for schedd, cluster, _ in given)
 
 
@@ -218,11 +226,20 @@ def _insert_units(connection: Connection, submission_id: int, units: Sequence[Un
 
 
 def _insert_clusters(
-    connection: Connection, submission_id: int, given: Sequence[tuple[str, int, int]]
+    connection: Connection,
+    submission_id: int,
+    given: Sequence[tuple[str, int, int]],
+    first_units: Sequence[int],
 ) -> None:
     rows = [
-        {"submission_id": submission_id, "schedd": schedd, "cluster": cluster, "jobs": jobs}
-        for schedd, cluster, jobs in sorted(set(given))
+        {
+            "submission_id": submission_id,
+            "schedd": schedd,
+            "cluster": cluster,
+            "jobs": jobs,
+            "first_unit": first,
+        }
+        for (schedd, cluster, jobs), first in sorted(set(zip(given, first_units, strict=True)))
     ]
     connection.execute(sa.insert(clusters), rows)
 
@@ -241,7 +258,8 @@ def _load(connection: Connection, wanted: sa.ColumnElement[bool]) -> list[Submis
             recovery=row.recovery,
             state=SubmissionState(row.state),
             units=tuple(units[row.id]),
-            clusters=there[row.id],
+            clusters=tuple(each[:3] for each in there[row.id]),
+            first_units=_first_units(there[row.id]),
             work_dir=row.work_dir,
             message=row.message,
             intended_at=row.intended_at,
@@ -250,6 +268,11 @@ def _load(connection: Connection, wanted: sa.ColumnElement[bool]) -> list[Submis
         )
         for row in rows
     ]
+
+
+def _first_units(there: tuple[tuple[str, int, int, int], ...]) -> tuple[int, ...]:
+    """Return where each cluster begins; empty where each begins with unit 0."""
+    return tuple(each[3] for each in there) if any(each[3] for each in there) else ()
 
 
 def _changes(data: dict[str, Any] | None) -> RequestChanges:
@@ -275,9 +298,12 @@ def _units_of(connection: Connection, ids: Sequence[int]) -> dict[int, list[Unit
     return found
 
 
-def _clusters_of(connection: Connection, ids: Sequence[int]) -> dict[int, Clusters]:
-    found: dict[int, Clusters] = defaultdict(tuple)
+def _clusters_of(
+    connection: Connection, ids: Sequence[int]
+) -> dict[int, tuple[tuple[str, int, int, int], ...]]:
+    """Return submission → schedd, cluster, jobs, first unit of each cluster."""
+    found: dict[int, tuple[tuple[str, int, int, int], ...]] = defaultdict(tuple)
     query = sa.select(clusters).where(clusters.c.submission_id.in_(ids))
     for row in connection.execute(query.order_by(clusters.c.schedd, clusters.c.cluster)):
-        found[row.submission_id] += ((row.schedd, row.cluster, row.jobs),)
+        found[row.submission_id] += ((row.schedd, row.cluster, row.jobs, row.first_unit),)
     return found

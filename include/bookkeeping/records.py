@@ -80,6 +80,8 @@ class Submission:
     intended_at: float
     submitted_at: float | None
     changes: RequestChanges = AS_PLANNED
+    first_units: tuple[int, ...] = ()
+    """Unit that process 0 of each cluster makes, in the order of `clusters`; empty: unit 0 for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

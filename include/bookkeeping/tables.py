@@ -182,6 +182,13 @@ clusters = sa.Table(
     sa.Column("schedd", sa.Text, primary_key=True),
     sa.Column("cluster", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("jobs", sa.Integer, nullable=False),
+    sa.Column(
+        "first_unit",
+        sa.Integer,
+        nullable=False,
+        server_default=sa.text("0"),
+        comment="Unit that process 0 makes; process p makes this plus p.",
+    ),
     sa.CheckConstraint("jobs >= 1", name="jobs"),
     comment="Cluster numbers repeat between schedds and on a wiped pool: unique per submission.",
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from include.campaign.plan import NodePlan, RecoveryPlan, ResourcesPlan
+from include.campaign.plan import LauncherPlan, NodePlan, RecoveryPlan, ResourcesPlan
 from include.campaign.spec import MergeSpec
+from include.campaign.template import LAUNCHER_VARIABLES
 
 if TYPE_CHECKING:
     from include.campaign.context import Context
@@ -22,6 +23,7 @@ JOB_DEFAULTS: dict[str, Any] = {
     "hold_pause": 60,
     "unknown_limit": 1800,
     "jobsub_options": (),
+    "launcher_arguments": (),
     "arguments": (),
     "files": (),
     "events": None,
@@ -70,7 +72,27 @@ def job_settings(context: Context, path: KeyPath, own: JobKeys) -> dict[str, Any
         "jobsub_options": setting(context, own, "jobsub_options"),
         "recovery": _recovery(context, path, own),
         "node": _node(context, own),
+        "launcher": _launcher(context, path, own),
     }
+
+
+def _launcher(context: Context, path: KeyPath, own: JobKeys) -> LauncherPlan | None:
+    """Return what submits in place of prodsys; None where prodsys does."""
+    keys, place = (
+        (own, path) if "launcher" in own.model_fields_set else (context.spec.defaults, ("defaults",))
+    )
+    where = place_of(context, path, "launcher_arguments")
+    if keys.launcher is None:
+        if own.launcher_arguments is not None and not context.has(*place, "launcher"):
+            context.wrong("'launcher_arguments' goes with 'launcher' only", where, at_key=True)
+        return None
+    return LauncherPlan(
+        script=context.script(keys.launcher, (*place, "launcher")),
+        arguments=tuple(
+            context.fill(template, (*where, index), job=LAUNCHER_VARIABLES).text
+            for index, template in enumerate(setting(context, own, "launcher_arguments"))
+        ),
+    )
 
 
 def _megabytes(size: int) -> int:

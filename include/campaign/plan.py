@@ -124,6 +124,16 @@ class NodePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LauncherPlan:
+    """An experiment's own program that submits a stage; docs/launchers.md has its contract."""
+
+    script: str
+    """Absolute path; it is run where prodsys runs, and not sent along."""
+    arguments: tuple[str, ...]
+    """Templates with {run} and {jobs} left open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StagePlan:
     """One stage, merge stages included."""
 
@@ -162,6 +172,8 @@ class StagePlan:
     node: NodePlan | None = None
     hold_pause_s: int = 60
     """A job must have been held for so long before prodsys acts on the hold, seconds."""
+    launcher: LauncherPlan | None = None
+    """What submits; None: prodsys calls jobsub_submit."""
 
     @property
     def is_merge(self) -> bool:

@@ -32,7 +32,7 @@ MAX_SUBRUNS = 10_000
 MAX_SLICES = 1000
 """Airflow maps at most 1024 slices in one dag_run."""
 
-SPEC_KEYS_THAT_MAY_BE_NULL = frozenset({"schedule", "role", "tree", "scratch"})
+SPEC_KEYS_THAT_MAY_BE_NULL = frozenset({"schedule", "role", "tree", "scratch", "launcher"})
 
 
 class RunsSpec(SpecModel):

@@ -129,6 +129,13 @@ class JobKeys(SpecModel):
     jobsub_options: JobsubOptions | None = Field(
         default=None, description="Further options of jobsub_submit, passed as they are."
     )
+    launcher: str | None = Field(
+        default=None,
+        description="Your own program that calls jobsub_submit; null: prodsys calls it (docs/launchers.md).",
+    )
+    launcher_arguments: tuple[Text, ...] | None = Field(
+        default=None, description="Arguments of the launcher, templates; {run} and {jobs} too."
+    )
     environment: dict[EnvironmentName, Text] = Field(
         default_factory=dict, description="Environment variables for the script; added to the defaults'."
     )

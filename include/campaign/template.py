@@ -21,6 +21,8 @@ PLAN_VARIABLES = ("area", "experiment", "campaign", "owner")
 """Known when the campaign is read, with those of `variables:`."""
 JOB_VARIABLES = ("run", "subrun", "seed", "events", "process")
 """Known to the job only; all are whole numbers."""
+LAUNCHER_VARIABLES = ("run", "jobs")
+"""Known once a submission is made; whole numbers too."""
 
 _FORMAT_SPEC = re.compile(r"[<>^]?0?[0-9]{0,2}(\.[0-9]{1,2})?[dsfegxX]?", re.ASCII)
 _FORMATTER = Formatter()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from include.batch.pool import JobAd
+from include.bookkeeping.places import Places
 from include.campaign.naming import area_of
 from include.campaign.states import JobStatus, SubmissionState
 from include.checks.reports import EXECUTION, MAX_BYTES, Expected, Report, Unreadable, parse
@@ -164,7 +165,7 @@ def _read(folder: str, file: str, expected: Expected, *, is_manifest: bool) -> R
         reason = f"{file} cannot be read: {error.strerror}"
     except ValueError as error:
         reason = f"{file} does not count: {error}"
-    unit = expected.unit_of(cluster=int(named["cluster"]), process=int(named["process"]))
+    unit = expected.places.unit_of(cluster=int(named["cluster"]), process=int(named["process"]))
     return Unreadable(folder=folder, unit=unit, reason=reason)
 
 
@@ -213,7 +214,7 @@ def gather(
         else:
             broken.setdefault(item.unit, []).append(item)
     notes += [f"{folder} was never published" for folder in area.leftovers]
-    jobs = max(len(submission.units), sum(jobs for _, _, jobs in submission.clusters))
+    jobs = sum(jobs for _, _, jobs in submission.clusters)
     return Gathered(
         processes=tuple(
             Evidence(
@@ -238,12 +239,12 @@ def _place(
     submission: Submission, ours: Iterable[JobAd], area: AreaEvidence
 ) -> tuple[dict[int, list[JobAd]], list[JobAd]]:
     """Return process → its ads, and the ads whose process nobody can tell."""
-    expected = Expected.of(submission, logs=area.logs, outstage=area.outstage)
+    places = Places(submission)
     sections = {report.cluster: report.unit for report in area.reports}
     placed: dict[int, list[JobAd]] = {}
     unplaced = []
     for ad in ours:
-        process = expected.unit_of(cluster=ad.cluster, process=ad.process)
+        process = places.unit_of(schedd=ad.schedd, cluster=ad.cluster, process=ad.process)
         if process is None and ad.process == 0:
             process = sections.get(ad.cluster)
         if process is None:

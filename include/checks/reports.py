@@ -14,6 +14,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from include.bookkeeping.places import Places
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -127,8 +129,7 @@ class Expected:
     """The submission's log area."""
     outstage: str
     """The submission's outstage area."""
-    whole: frozenset[int]
-    """Clusters with a process for each unit."""
+    places: Places
     spans: Mapping[tuple[int, int], int]
     """(first subrun, last subrun) → index of the unit."""
 
@@ -142,19 +143,9 @@ class Expected:
             units=units,
             logs=logs,
             outstage=outstage,
-            whole=frozenset(cluster for _, cluster, jobs in submission.clusters if jobs >= len(units)),
+            places=Places(submission),
             spans={(unit.first_subrun, unit.last_subrun): index for index, unit in enumerate(units)},
         )
-
-    def unit_of(self, *, cluster: int, process: int) -> int | None:
-        """Return the unit that a process makes; None where nobody can tell.
-
-        `--maxConcurrent` makes jobsub submit a DAG of one-job clusters: each process is 0 then, and only the
-        job itself knows its section.
-        """
-        if process >= len(self.units) or (process == 0 and cluster not in self.whole):
-            return None
-        return process
 
 
 def parse(data: bytes, *, file: str, expected: Expected, mtime: float, is_manifest: bool = False) -> Report:
@@ -171,7 +162,8 @@ def parse(data: bytes, *, file: str, expected: Expected, mtime: float, is_manife
     if (run := _whole(content, "run")) != expected.run:
         _refuse(f"it tells of run {run}, but the submission is of run {expected.run}")
     cluster, process = _whole(content, "cluster"), _whole(content, "process")
-    unit = _unit(content, expected, cluster=cluster, process=process)
+    schedd = _optional_text(content, "schedd")
+    unit = _unit(content, expected, schedd=schedd, cluster=cluster, process=process)
     return Report(
         file=file,
         is_manifest=is_manifest,
@@ -179,7 +171,7 @@ def parse(data: bytes, *, file: str, expected: Expected, mtime: float, is_manife
         cluster=cluster,
         process=process,
         unit=unit,
-        schedd=_optional_text(content, "schedd"),
+        schedd=schedd,
         run=run,
         first_subrun=expected.units[unit].first_subrun,
         last_subrun=expected.units[unit].last_subrun,
@@ -192,10 +184,12 @@ def parse(data: bytes, *, file: str, expected: Expected, mtime: float, is_manife
     )
 
 
-def _unit(content: dict[str, Any], expected: Expected, *, cluster: int, process: int) -> int:
+def _unit(
+    content: dict[str, Any], expected: Expected, *, schedd: str | None, cluster: int, process: int
+) -> int:
     """Return the index of the unit that a report tells of: by its subruns, else by its process."""
     if content.get("first_subrun") is None and content.get("failed_at") is not None:
-        unit = expected.unit_of(cluster=cluster, process=process)
+        unit = expected.places.unit_of(schedd=schedd, cluster=cluster, process=process)
         if unit is None:
             _refuse(f"it has no subruns, and process {process} of cluster {cluster} has no unit")
         return unit

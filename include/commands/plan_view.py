@@ -57,16 +57,18 @@ def plan_as_json(plan: CampaignPlan, *, run: int) -> dict[str, Any]:
 
 
 def submit_command(plan: CampaignPlan, stage: StagePlan, *, run: int) -> tuple[str, ...]:
-    """Return the jobsub_submit command of a stage; a merge's jobs are counted later (here: 1)."""
+    """Return the command that submits a stage; a merge's jobs are counted later (here: 1)."""
     from include.batch.jobsub import JobsubSubmitter
+    from include.batch.launcher import LauncherSubmitter
+    from include.batch.package import launcher_call
     from include.batch.pool import SubmitRequest
 
     work = Path("WORK_DIR").absolute()
-    resources = stage.resources
+    resources, jobs = stage.resources, 1 if stage.is_merge else plan.subruns
     request = SubmitRequest(
         executable=str(work / "prodsys_job.py"),
         arguments=("run", "job.json"),
-        jobs=1 if stage.is_merge else plan.subruns,
+        jobs=jobs,
         group=plan.group,
         role=plan.role,
         tag=_tag(plan, stage, run),
@@ -77,9 +79,11 @@ def submit_command(plan: CampaignPlan, stage: StagePlan, *, run: int) -> tuple[s
         files=(str(work / "job.json"), *((stage.script,) if stage.script else ()), *stage.files),
         environment=(),
         options=stage.jobsub_options,
+        launcher=launcher_call(plan, stage, run=run, jobs=jobs, folder=work, job_file=work / "job.json"),
     )
+    submitter = JobsubSubmitter() if request.launcher is None else LauncherSubmitter(environment={})
     try:
-        command = JobsubSubmitter(program="jobsub_submit").command(request)
+        command = submitter.command(request)
     except SubmissionRefused as error:
         return (f"refused: {error}",)
     return tuple(part.replace(str(work), "WORK_DIR") for part in command)

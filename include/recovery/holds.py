@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from include.bookkeeping.places import Places
 from include.bookkeeping.records import ActionRecord
 from include.campaign.states import ActionKind, HoldAction, JobStatus, Outcome
 from include.checks.verdict import Verdict
@@ -39,6 +40,8 @@ class Handled:
     """When to look again at those whose pause is not over; None where there are none."""
     lines: tuple[str, ...]
     """The story for the task's log."""
+    left_by: tuple[tuple[str, int], ...] = ()
+    """How many are left in each cluster, by `CLUSTER@SCHEDD`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,12 @@ def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Hand
         left=len(steps) - len(due),
         again_s=min(waiting) if waiting else None,
         lines=tuple(_lines(steps)),
+        left_by=tuple(sorted(Counter(_cluster(step.ad) for step in steps if step not in due).items())),
     )
+
+
+def _cluster(ad: JobAd) -> str:
+    return f"{ad.cluster}@{ad.schedd}"
 
 
 def remove_all_held(tools: Tools, stage: StagePlan, submission: Submission, *, who: str) -> int:
@@ -115,7 +123,8 @@ def remove_all_held(tools: Tools, stage: StagePlan, submission: Submission, *, w
 
 
 def _failure(stage: StagePlan, submission: Submission, ad: JobAd) -> Failure:
-    unit = submission.units[min(ad.process, len(submission.units) - 1)]
+    place = Places(submission).unit_of(schedd=ad.schedd, cluster=ad.cluster, process=ad.process)
+    unit = submission.units[0 if place is None else place]
     reason = f"held with code {ad.hold_code}/{ad.hold_subcode}: {ad.hold_reason or ''}"
     return Failure(
         stage=stage.name,

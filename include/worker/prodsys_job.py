@@ -143,7 +143,7 @@ def read_ad(path: Optional[str]) -> Dict[str, str]:
     return ad
 
 
-def identify() -> Tuple[Document, int, int]:
+def identify(first_unit: int) -> Tuple[Document, int, int]:
     """Return the job's identity for the report, which unit it makes, and which start of it this is."""
     get = os.environ.get
     ad = read_ad(get("_CONDOR_JOB_AD"))
@@ -163,7 +163,7 @@ def identify() -> Tuple[Document, int, int]:
     }
     # jobsub sets JOBSUBJOBSECTION to the process number, except in a DAG, where each job is process 0.
     unit = number(get("PROCESS"), str(identity["process"])) or number(get("JOBSUBJOBSECTION"))
-    return identity, unit, number(ad.get("numjobstarts"))
+    return identity, first_unit + unit, number(ad.get("numjobstarts"))
 
 
 def scratch_base() -> str:
@@ -372,7 +372,7 @@ def unit_of(document: Document, number: int) -> Document:
         refuse(f"outstage {document['outstage']} is not absolute")
     if not document["outputs"]:
         refuse("there is no output")
-    if number >= len(document["units"]):
+    if not 0 <= number < len(document["units"]):
         refuse(f"process {number} has no unit, there are {len(document['units'])}")
     unit: Document = document["units"][number]
     require(f"unit {number}", unit, {int: ("first_subrun", "last_subrun"), dict: ("inputs",)})
@@ -566,10 +566,10 @@ def tls_context() -> Any:
 class Execution:
     """One execution of one job."""
 
-    def __init__(self, document: Document, job_file: str, stop: Stop, look_s: float = LOOK_S) -> None:
-        self.document, self.job_file, self.stop, self.look_s = document, job_file, stop, look_s
+    def __init__(self, document: Document, job_file: str, stop: Stop, options: argparse.Namespace) -> None:
+        self.document, self.job_file, self.stop, self.look_s = document, job_file, stop, options.look
         self.wish: Document = {}
-        identity, self.number, start = identify()
+        identity, self.number, start = identify(options.first_unit)
         # The random part keeps apart executions that the ad cannot: a rolled-back queue repeats NumJobStarts.
         self.name = f"{identity['cluster']}.{identity['process']}.{start}-{os.urandom(4).hex()}"
         self.log_folder = os.path.join(document["logs"], self.name)
@@ -917,7 +917,7 @@ def do_job(options: argparse.Namespace, stop: Stop) -> int:
         if sent and not os.path.exists(path):
             stop.guard(options.guard, "nothing was brought to this node", say)
         return error.code
-    return Execution(document, path, stop, options.look).run()
+    return Execution(document, path, stop, options).run()
 
 
 def repository(text: str) -> Tuple[str, int]:
@@ -1055,7 +1055,8 @@ def parser_of() -> argparse.ArgumentParser:
     grace = seconds("--grace", 20.0, "from a signal to SIGKILL")
     guard = seconds("--guard", GUARD_S, "that it takes in all if job.json was not sent along")
     least = seconds("--least", LEAST_S, "that a failure takes in all: what ends sooner did not run here")
-    command("run", run_job, job_file, grace, guard, look, least)
+    first = "--first-unit", {"type": int, "default": 0, "metavar": "N", "help": "unit of process 0 (0)"}
+    command("run", run_job, job_file, grace, guard, look, least, first)
     wanted = "repositories", {"nargs": "+", "metavar": "REPO[:MIN_REVISION]", "type": repository}
     guard = seconds("--guard", GUARD_S, "that it takes in all if the node is bad")
     command("cvmfs-check", cvmfs_check, wanted, guard, look, in_json)

@@ -42,7 +42,13 @@ def _look(tools: Tools, tag: str, *, ends_task: bool, log: Any) -> SubmissionTri
     metrics.count(metrics.Name.HOLDS_RELEASED, handled.released, **tags)
     metrics.count(metrics.Name.HOLDS_REMOVED, handled.removed, **tags)
     metrics.count(metrics.Name.HOLDS_LEFT, handled.left, **tags)
-    return SubmissionTrigger(tag=tag, ends_task=ends_task, holds_known=handled.left, again_s=handled.again_s)
+    return SubmissionTrigger(
+        tag=tag,
+        ends_task=ends_task,
+        holds_known=handled.left,
+        again_s=handled.again_s,
+        holds_by=dict(handled.left_by),
+    )
 
 
 def remove_held(scope: Scope, stage: str, *, who: str, log: Any) -> str:

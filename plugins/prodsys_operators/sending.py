@@ -14,7 +14,7 @@ from prodsys_operators import metrics
 
 if TYPE_CHECKING:
     from include.batch.package import LogTarget
-    from include.batch.pool import SubmitRequest
+    from include.batch.pool import SubmitRequest, Submitter
     from include.bookkeeping.records import RequestChanges, Submission, Unit
     from prodsys_operators.scope import Scope
 
@@ -52,7 +52,7 @@ def send(scope: Scope, intent: Submission, *, log: Any) -> Submission:
             sent = submit_once(
                 ledger_port=scope.ledger,
                 pool=pool,
-                submitter=scope.settings.open_submitter(),
+                submitter=_submitter(scope, request),
                 request=request,
                 submission=intent,
                 clock=Clock(),
@@ -68,6 +68,13 @@ def send(scope: Scope, intent: Submission, *, log: Any) -> Submission:
     for schedd, cluster, jobs in sent.clusters:
         log.info("cluster %d@%s has %d jobs", cluster, schedd, jobs)
     return sent
+
+
+def _submitter(scope: Scope, request: SubmitRequest) -> Submitter:
+    """Return what sends the request."""
+    if request.launcher is None:
+        return scope.settings.open_submitter()
+    return scope.settings.open_launcher()
 
 
 def request_of(scope: Scope, intent: Submission, *, log: Any) -> SubmitRequest:

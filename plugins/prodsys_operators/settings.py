@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from configparser import ConfigParser
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -106,6 +107,12 @@ class Settings:
         from include.batch.jobsub import JobsubSubmitter
 
         return JobsubSubmitter(program=self.jobsub_submit)
+
+    def open_launcher(self) -> Submitter:
+        """Return what submits by the launcher that a request names."""
+        from include.batch.launcher import LauncherSubmitter
+
+        return LauncherSubmitter(environment=dict(os.environ))
 
 
 @cache

@@ -69,21 +69,32 @@ class SubmissionTrigger(BaseTrigger):
 
     `ends_task`: the task succeeds in the triggerer at the end; else it resumes with an event
     that says whether the wait is over.
-    `holds_known` held jobs were looked at and left as they are; `again_s` after its start some of them are
-    to be looked at again.
+    `holds_known` held jobs were looked at and left as they are, in each cluster (`CLUSTER@SCHEDD`) so many as
+    `holds_by` says; `again_s` after its start some of them are to be looked at again.
     """
 
     def __init__(
-        self, *, tag: str, ends_task: bool = True, holds_known: int = 0, again_s: float | None = None
+        self,
+        *,
+        tag: str,
+        ends_task: bool = True,
+        holds_known: int = 0,
+        again_s: float | None = None,
+        holds_by: dict[str, int] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.tag, self.ends_task = tag, ends_task
-        self.holds_known, self.again_s = holds_known, again_s
+        self.holds_known, self.again_s, self.holds_by = holds_known, again_s, holds_by
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
-        arguments = {"tag": self.tag, "ends_task": self.ends_task, "holds_known": self.holds_known}
-        return f"{type(self).__module__}.{type(self).__qualname__}", {**arguments, "again_s": self.again_s}
+        arguments: dict[str, Any] = {
+            "tag": self.tag,
+            "ends_task": self.ends_task,
+            "holds_known": self.holds_known,
+        }
+        arguments |= {"again_s": self.again_s, "holds_by": self.holds_by}
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch the submission's clusters; end or resume the task, or fail it with the reason."""
@@ -102,7 +113,7 @@ class SubmissionTrigger(BaseTrigger):
             counts, settled = await self._counts(watched)
         finally:
             story.cancel()
-        over = settled and not self._needs_a_look(counts)
+        over = settled and not self._needs_a_look(watched, counts)
         for item, count in zip(watched, counts, strict=True):
             said = ending(count) if over else f"{in_words(count)}; looking at what is held"
             self.log.info("cluster %d@%s: %s", item.cluster, item.schedd, said)
@@ -123,7 +134,7 @@ class SubmissionTrigger(BaseTrigger):
         The counts of a cluster that is not are its latest. A time that has come proves nothing by itself.
         """
         _watched.update({(item.schedd, item.cluster): item for item in watched})
-        waits = [asyncio.create_task(wait(item, holds_known=self.holds_known)) for item in watched]
+        waits = [asyncio.create_task(wait(item, holds_known=self._known(item))) for item in watched]
         pending: set[asyncio.Task[ClusterCounts]] = set(waits)
         end = None if self.again_s is None else time.monotonic() + self.again_s
         try:
@@ -146,10 +157,16 @@ class SubmissionTrigger(BaseTrigger):
                 task.cancel()
             forget(watched)
 
-    def _needs_a_look(self, counts: Sequence[ClusterCounts]) -> bool:
+    def _known(self, item: Watched) -> int:
+        """Return how many held jobs of a cluster were looked at."""
+        if self.holds_by is None:
+            return self.holds_known
+        return self.holds_by.get(f"{item.cluster}@{item.schedd}", 0)
+
+    def _needs_a_look(self, watched: Sequence[Watched], counts: Sequence[ClusterCounts]) -> bool:
         """Whether held jobs are to be looked at: new ones, or some whose pause is over now."""
-        held = max(count.held for count in counts)
-        return held > self.holds_known or (held > 0 and self.again_s is not None)
+        new = any(count.held > self._known(item) for item, count in zip(watched, counts, strict=True))
+        return new or (self.again_s is not None and any(count.held for count in counts))
 
     async def _tell(self, watched: tuple[Watched, ...]) -> None:
         """Write the counts as they change, after each poll of the first cluster's schedd."""

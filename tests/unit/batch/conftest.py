@@ -13,7 +13,7 @@ import pytest
 
 from include.batch.fake import FakeLedger, FakePool
 from include.batch.jobsub import JobsubSubmitter
-from include.batch.pool import ClusterId, SubmitAnswer, SubmitRequest
+from include.batch.pool import ClusterId, SubmitAnswer, SubmitRequest, Submitter
 from include.batch.steady_time import Clock, SteadyTime
 from include.batch.submission import SubmitLimits, submit_once
 from include.bookkeeping.records import Submission, Unit
@@ -63,6 +63,24 @@ class _Telling(JobsubSubmitter):
             self.then()
 
 
+def request() -> SubmitRequest:
+    return SubmitRequest(
+        executable="/opt/prodsys_job.py",
+        arguments=("run", "job.json"),
+        jobs=2,
+        group="demo",
+        role=None,
+        tag=TAG,
+        memory_mb=500,
+        disk_kb=1024,
+        cpus=1,
+        lifetime_s=600,
+        files=(),
+        environment=(),
+        options=(),
+    )
+
+
 @dataclass
 class World:
     """One submission and what it works with."""
@@ -77,8 +95,12 @@ class World:
     late_s: float = 0
     on_submit: Callable[[], object] = lambda: None
     """Called when jobsub_submit has been run."""
+    request: SubmitRequest = field(default_factory=request)
 
-    def submitter(self, mode: str) -> JobsubSubmitter:
+    def submitter(self, mode: str) -> Submitter:
+        return self.jobsub(mode)
+
+    def jobsub(self, mode: str) -> JobsubSubmitter:
         program = self.folder / "jobsub_submit"
         if not program.exists():
             script = Path(__file__).with_name("jobsub_program.py")
@@ -96,7 +118,7 @@ class World:
             ledger_port=self.ledger,
             pool=self.pool,
             submitter=self.submitter(mode),
-            request=request(),
+            request=self.request,
             submission=self.row,
             clock=self.clock.clock(),
             limits=self.limits,
@@ -111,24 +133,6 @@ class World:
 
     def started(self) -> bool:
         return (self.folder / "pool.started").exists()
-
-
-def request() -> SubmitRequest:
-    return SubmitRequest(
-        executable="/opt/prodsys_job.py",
-        arguments=("run", "job.json"),
-        jobs=2,
-        group="demo",
-        role=None,
-        tag=TAG,
-        memory_mb=500,
-        disk_kb=1024,
-        cpus=1,
-        lifetime_s=600,
-        files=(),
-        environment=(),
-        options=(),
-    )
 
 
 @pytest.fixture

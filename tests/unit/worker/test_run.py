@@ -140,6 +140,23 @@ def test_unit_of_the_process(job: Any, environment: dict[str, str], unit: int) -
     assert report["process"] == int(environment["PROCESS"])
 
 
+@pytest.mark.parametrize(("process", "unit"), [("0", 4), ("1", None)])
+def test_first_unit(job: Any, process: str, unit: int | None) -> None:
+    job.environment["PROCESS"] = process
+    job.document["arguments"] = ["{process}"]
+    job.good_script("echo number $1\n")
+    code, text = job.run("--first-unit", "1")
+    report = job.report()
+    assert (code, report["first_subrun"], report["process"]) == (0 if unit else 84, unit, int(process))
+    assert ("number 1" in text) == bool(unit)
+
+
+@pytest.mark.parametrize(("number", "code"), [("-1", 84), ("x", 2), ("1.5", 2), ("", 2)])
+def test_first_unit_must_be_one_that_there_is(job: Any, number: str, code: int) -> None:
+    assert job.run("--first-unit", number)[0] == code
+    assert job.published() == []
+
+
 def test_without_any_identity(job: Any) -> None:
     for name in ("CLUSTER", "PROCESS", "JOBSUBJOBID"):
         del job.environment[name]
