@@ -131,8 +131,8 @@ def _why(
         names = ", ".join(f"{number}@{schedd}" for schedd, number, _ in fact.clusters)
         return Why.DOUBLE, f"the ledger has {names} for this tag"
     if not fact.clusters and twins > 1:
-        if owner.run is not None and _by_dag_run(fact, owner, owner.run) is None:
-            return None  # a launcher makes several clusters, and the task that runs counts them
+        if owner.run is not None and "running" in owner.run.of_stage(fact.stage, owner.index):
+            return None  # a launcher makes several, and the task that started it counts them
         return Why.DOUBLE, f"{twins} clusters have this tag, and the ledger has none of them"
     if owner.run is None:
         return Why.UNCLEAR, f"Airflow could not be asked about its dag_run: {owner.trouble}"

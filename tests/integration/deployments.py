@@ -38,7 +38,7 @@ class Site:
 def make_specs(folder: Path) -> Path:
     """Collect the specs that the tests run, and one broken one, in a folder of their own."""
     shutil.copytree(CHECKOUT / "campaign_specs" / "demo", folder / "demo")
-    for name in ("faulty", "drill", "overlap", "logs"):
+    for name in ("faulty", "drill", "overlap", "logs", "launched"):
         shutil.copytree(TEST_SPECS / name, folder / name)
     (folder / "broken").mkdir()
     (folder / "broken" / "typo.yaml").write_text(BROKEN, encoding="utf-8")

@@ -125,6 +125,8 @@ def test_what_was_intended_and_is_in_the_queue_twice_is_double(ledger: Ledger, p
         pool.submit(SCHEDD, tag, 4)
     orphans = found(ledger, pool, AirflowRun(state="running", tasks=WAITING))
     assert [each.why for each in orphans] == [Why.DOUBLE, Why.DOUBLE]
+    submitting = {**WAITING, ("slice.reco.submit", 0): "running"}
+    assert found(ledger, pool, AirflowRun(state="running", tasks=submitting)) == []
 
 
 def test_what_was_never_sent_and_is_in_the_queue_is_an_orphan_once_its_task_is_over(

@@ -1,0 +1,4 @@
+#!/bin/sh
+out=$1
+shift
+cat "$@" > "$out"
