@@ -40,17 +40,23 @@ class LedgerInFlight(LedgerDatabase):
         return found
 
     def jobs_by_schedd(self) -> dict[str, int]:
-        """Return schedd → jobs there that are not known to have ended."""
-        total = sa.func.sum(submissions.c.jobs_open).label("jobs")
+        """Return schedd → jobs there that are not known to have ended.
+
+        Those of a submission in several clusters are shared out by the clusters' sizes, so that they sum up.
+        """
+        sent = sa.func.sum(clusters.c.jobs).over(partition_by=clusters.c.submission_id).label("sent")
         query = (
-            sa.select(clusters.c.schedd, total)
+            sa.select(clusters.c.schedd, clusters.c.jobs, submissions.c.jobs_open, sent)
             .join_from(clusters, submissions)
             .where(HAS_OPEN_JOBS, submissions.c.state == SubmissionState.SUBMITTED)
-            .group_by(clusters.c.schedd)
             .order_by(clusters.c.schedd)
         )
+        found: dict[str, float] = {}
         with self._read() as connection:
-            return {row.schedd: int(row.jobs) for row in connection.execute(query)}
+            for row in connection.execute(query):
+                share = row.jobs_open * row.jobs / int(row.sent)
+                found[row.schedd] = found.get(row.schedd, 0.0) + share
+        return {schedd: round(jobs) for schedd, jobs in found.items()}
 
 
 def _is_under(row: Row[Any], limit: Limit, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""An experiment's own launcher on a real pool: several clusters, a death between two, a DAG; and a campaign."""
+"""A launcher on a real pool: several clusters, a death between two, a DAG; and a campaign with one."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_dag_is_told_and_launched_anew_once_it_is_removed(
         ads = condor.ads(AP1, [*dagman, *tagged])
         return len(ads) >= 2 and all(ad.status is JobStatus.REMOVED for ad in ads)
 
-    until(gone, limit_s=120)
+    until(gone, seconds=120)
     row = launched.run(LAUNCH)
     assert [jobs for _, _, jobs in row.clusters] == [2, 3]
     condor.remove(AP1, [cluster for _, cluster, _ in row.clusters], reason="the test is over")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from include.batch.fake import FakePool
+from include.batch.pool import ClusterCounts
 from include.batch.watcher import ScheddWatcher
 from include.bookkeeping.records import Exclusion, RequestChanges, Unit
 from include.campaign.states import JobStatus
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from include.batch.pool import ClusterCounts
-
 AP1 = "ap1@fake"
+AP2 = "ap2@fake"
 NOW = 1_000_000.0
 
 
@@ -80,7 +80,7 @@ class ClosingPool(FakePool):
 
 @pytest.fixture
 def world(deployment: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
-    made = Deployment(deployment, ClosingPool(str(tmp_path / "pool.json")))
+    made = Deployment(deployment, ClosingPool(str(tmp_path / "pool.json"), schedds=(AP1, AP2)))
     monkeypatch.setattr(Settings, "open_pool", lambda _: made.open_pool())
     monkeypatch.setattr(triggers, "_nodes", NodeWatch())
     yield made
@@ -224,6 +224,53 @@ def test_waits_of_one_submission_in_two_triggerers_agree_and_one_may_be_taken_aw
     assert {each.idle + each.completed for each in samples} == {3}
     assert max(each.completed for each in samples) == 3
     assert not triggers._watched
+
+
+def two_clusters(world: Deployment) -> tuple[str, tuple[int, int]]:
+    """Submit the stage gen in two clusters, on two schedds."""
+    tag = "unit.three/t/000010/gen/recovery-0"
+    units = tuple(Unit(process=n, first_subrun=n, last_subrun=n, inputs=()) for n in range(3))
+    first, second = world.pool.submit(AP1, tag, 2), world.pool.submit(AP2, tag, 1, first_unit=2)
+    with world.settings.open_ledger() as ledger:
+        ledger.intend(
+            tag=tag, dag_id="unit.three", tranche="t", run=10, stage="gen", recovery=0,
+            units=units, work_dir="/w", now=NOW,
+        )  # fmt: skip
+        clusters = ((AP2, second, 1), (AP1, first, 2))
+        ledger.record_submitted(tag, clusters=clusters, message="", now=NOW, first_units=(2, 0))
+        assert ledger.submission(tag).clusters == clusters[::-1]  # type: ignore[union-attr]
+        assert ledger.submission(tag).first_units == (0, 2)  # type: ignore[union-attr]
+    return tag, (first, second)
+
+
+def test_a_submission_in_several_clusters_has_one_progress(world: Deployment) -> None:
+    tag, (first, second) = two_clusters(world)
+    items = triggers.look_up(tag)
+    triggers._watched.update({(item.schedd, item.cluster): item for item in items})
+    with world.settings.open_ledger() as ledger:
+        assert ledger.jobs_by_schedd() == {AP1: 2, AP2: 1}
+    told = []
+    for at, schedd, cluster, jobs in ((NOW, AP1, first, 2), (NOW + 1, AP2, second, 1)):
+        world.pool.set_status(schedd, cluster, JobStatus.COMPLETED, processes=[0], exit_code=0)
+        triggers.record(schedd, world.pool.counts(schedd, {cluster: jobs}, now=at), at)
+        with world.settings.open_ledger() as ledger:
+            sample = ledger.progress(tag)[-1]
+            in_flight = sum(ledger.jobs_in_flight(now=at).values())
+            told.append((sample.idle, sample.completed, sample.unknown, in_flight))
+    assert told == [(1, 1, 1, 2), (1, 2, 0, 1)]
+
+
+def test_a_look_is_due_by_each_clusters_own_held_jobs(world: Deployment) -> None:
+    tag, (first, _) = two_clusters(world)
+    watched = triggers.look_up(tag)
+    known = triggers.SubmissionTrigger(tag=tag, holds_known=1, holds_by={f"{first}@{AP1}": 1})
+    assert [known._known(item) for item in watched] == [1, 0]
+    none, held = ClusterCounts(total=2, idle=2), ClusterCounts(total=2, held=1, idle=1)
+    assert not known._needs_a_look(watched, [held, none])
+    assert known._needs_a_look(watched, [none, held])
+    older = triggers.SubmissionTrigger(tag=tag, holds_known=1)
+    assert not older._needs_a_look(watched, [none, held])
+    assert triggers.SubmissionTrigger(**known.serialize()[1])._known(watched[0]) == 1
 
 
 class Lines(logging.Handler):
