@@ -134,6 +134,19 @@ def test_nothing_said_and_nothing_there_is_unknown_and_the_next_try_launches(wor
     assert world.run("two").clusters == HALVES
 
 
+def test_a_schedd_that_left_since_the_last_try_stops_everything(world: LaunchWorld) -> None:
+    world.limits = replace(world.limits, timeout_s=2)
+    world.says("hang")
+    world.remove((AP1, 1))
+    (world.folder / "pool.started").unlink()
+    world.pool.set_schedd(AP2, listed=False)
+    with pytest.raises(SubmissionAmbiguous, match=r"schedd ap2@fake, which .* is not in the collector"):
+        world.run("two")
+    assert not world.started()
+    world.pool.set_schedd(AP2, listed=True)
+    assert [jobs for _, _, jobs in world.run("two").clusters] == [2, 2]
+
+
 def test_an_id_of_a_schedd_that_nobody_knows_stops_everything(world: LaunchWorld) -> None:
     for mode in ("elsewhere", "two"):
         with pytest.raises(SubmissionAmbiguous, match=r"7@ap9@fake.*\n?.*then remove .*launcher\.out"):
