@@ -63,6 +63,18 @@ def test_names() -> None:
     assert exclusion_lines([], []) == []
 
 
+@pytest.mark.parametrize("separator", [",", " "])
+def test_a_list_is_read_alike_whatever_separates_it(separator: str) -> None:
+    import classad2
+    import htcondor2  # registers the function
+
+    assert htcondor2.version()
+    (line,) = exclusion_lines(["wn1.pool", "wn2.pool"], [], separator=separator)
+    names = line.partition("=")[2]
+    for node, excluded in (("wn1.pool", True), ("WN2.pool", True), ("wn3.pool", False), ("wn1", False)):
+        assert classad2.ExprTree(f'stringListIMember("{node}", {names})').eval() is excluded
+
+
 @pytest.mark.parametrize("name", ["", "a b", "a,b", 'a"', "a\n", "$(X)", "slot1@wn1", "é"])
 def test_impossible_names(name: str) -> None:
     with pytest.raises(ValueError, match="letters, digits"):
