@@ -14,6 +14,8 @@ from include.logserver.records import LARGEST_OFFSET, LogInfo, LogPiece, Where
 from include.logserver.tokens import read_reader_token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from include.logserver.intake import Intake
 
 Text = Annotated[str | None, Query(max_length=300)]
@@ -51,11 +53,7 @@ def add_routes(app: FastAPI, intake: Intake) -> None:
     """Let readers with a token read: /v1/logs, /v1/logs/ID, /v1/logs/ID/raw, /v1/search, /v1/refusals."""
     store = intake.store
 
-    def reader(request: Request, response: Response) -> str:
-        response.headers.update(HEADERS)
-        return read_reader_token(intake.key, bearer(request), now=intake.clock())
-
-    router = APIRouter(prefix="/v1", dependencies=[Depends(reader)])
+    router = APIRouter(prefix="/v1", dependencies=[Depends(_readers_of(intake))])
 
     @router.get("/logs")
     def logs(where: Meant, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Any:
@@ -90,6 +88,16 @@ def add_routes(app: FastAPI, intake: Intake) -> None:
     app.include_router(router)
     app.add_exception_handler(PostRefused, _refused)
     app.add_exception_handler(LogsError, _failed)
+
+
+def _readers_of(intake: Intake) -> Callable[[Request, Response], str]:
+    """Return what lets readers in, and nobody else."""
+
+    def reader(request: Request, response: Response) -> str:
+        response.headers.update(HEADERS)
+        return read_reader_token(intake.key, bearer(request), now=intake.clock())
+
+    return reader
 
 
 def info(log: LogInfo) -> dict[str, Any]:
