@@ -362,12 +362,3 @@ def test_a_launcher_that_is_not_there_leaves_no_doubt(world: LaunchWorld) -> Non
     began = world.clock.at
     assert world.run("two").clusters == HALVES
     assert world.clock.at == began
-
-
-def test_the_example_of_the_documentation_is_the_one_that_is_run_on_a_real_pool() -> None:
-    root = Path(__file__).parents[3]
-    example = re.search(
-        r"```sh\n(#!/bin/bash\n.*?)```", (root / "docs/launchers.md").read_text(encoding="utf-8"), re.DOTALL
-    )
-    assert example
-    assert (root / "tests/integration/specs/launched/launch.sh").read_text(encoding="utf-8") == example[1]
