@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SLICES, STAGES, RUNS_EACH = 2, ("gen", "reco"), 100
 OPEN_SHARE = 5
-"""One campaign of so many has a submission in flight."""
+"""One campaign of so many is in flight; the others ended yesterday."""
 SAMPLES = 200
 """Progress samples a submission: what half an hour of polls leaves."""
 ROUNDS = 40
@@ -40,7 +40,8 @@ INSERT INTO submissions (tag, dag_id, tranche, run, stage, recovery, state, work
   submitted_at, state_at, jobs_open)
 SELECT c.dag_id || '/' || c.run || '/' || c.stage, c.dag_id, c.tranche, c.run, c.stage, 0,
   CASE WHEN open THEN 'submitted' ELSE 'ended' END, '/w', '', :now - 7200, :now - 7200,
-  CASE WHEN open THEN :now - 7200 ELSE :now - 600 END, CASE WHEN open THEN :jobs / 2 ELSE 0 END
+  CASE WHEN open THEN :now - 7200 WHEN run % (:each * :share) < 2 THEN :now - 600 ELSE :now - 86400 END,
+  CASE WHEN open THEN :jobs / 2 ELSE 0 END
 FROM (SELECT k.*, k.stage = 'reco' AND k.run % (:each * :share) < 2 AS open FROM stage_counts k) c
 """
 UNITS = """

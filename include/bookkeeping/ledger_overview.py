@@ -57,7 +57,7 @@ class LedgerOverview(LedgerDatabase):
             return Overview(
                 tranches=_tranches(connection, chosen),
                 counts=_counts(connection, chosen),
-                submissions=_open(connection, chosen),
+                submissions=_open(connection, dag_id, tranche),
                 ended=_ended(connection, chosen, times) if times else (),
                 questions=_questions(connection, dag_id, tranche),
             )
@@ -127,25 +127,32 @@ def stage_count(row: Any, *, run: int | None) -> StageCount:
     return StageCount(run=run, **place, is_merge=bool(row["is_merge"]), **numbers)
 
 
-def _open(connection: Connection, chosen: sa.Subquery) -> tuple[OpenSubmission, ...]:
+def _open(connection: Connection, dag_id: str | None, tranche: str | None) -> tuple[OpenSubmission, ...]:
+    """Return the open submissions, of whatever tranche: they are few, and most are of those chosen."""
     sent, sample, later = submissions.c, progress_samples, progress_samples.alias("later")
     last = sa.select(sa.func.max(later.c.at)).where(later.c.submission_id == sent.id).scalar_subquery()
     jobs = [sa.func.coalesce(sample.c[name], 0).label(name) for name in JOBS]
     rest = (stage_counts.c.subruns - stage_counts.c.accepted - stage_counts.c.missing).label("rest")
     counted = sa.and_(
-        _same(stage_counts, chosen), stage_counts.c.run == sent.run, stage_counts.c.stage == sent.stage
+        stage_counts.c.dag_id == sent.dag_id,
+        stage_counts.c.tranche == sent.tranche,
+        stage_counts.c.run == sent.run,
+        stage_counts.c.stage == sent.stage,
     )
     query = (
         sa.select(
             sent.tag, sent.dag_id, sent.tranche, sent.run, sent.stage, sent.state, sent.jobs_open,
             rest, stage_counts.c.is_merge, sample.c.at, *jobs,
         )
-        .join_from(chosen, submissions, _same(submissions, chosen))
-        .join(stage_counts, counted)
+        .join_from(submissions, stage_counts, counted)
         .join(sample, (sample.c.submission_id == sent.id) & (sample.c.at == last), isouter=True)
         .where(HAS_OPEN_JOBS)
         .order_by(sent.tag)
     )  # fmt: skip
+    if dag_id is not None:
+        query = query.where(sent.dag_id == dag_id)
+    if tranche is not None:
+        query = query.where(sent.tranche == tranche)
     rows = connection.execute(query).mappings()
     return tuple(OpenSubmission(**{**row, "state": SubmissionState(row["state"])}) for row in rows)
 
