@@ -34,11 +34,18 @@ class LedgerLookup(LedgerDatabase):
 
         Jobs that no check has looked at yet are found by the cluster and the process of their submission.
         """
-        query = _places().where(clusters.c.cluster == cluster)
+        mine = sa.select(clusters.c.submission_id).where(clusters.c.cluster == cluster)
         if schedd is not None:
-            query = query.where(clusters.c.schedd == schedd)
+            mine = mine.where(clusters.c.schedd == schedd)
+        with self._read() as connection:
+            # Asked apart, so that the next look-up goes by the key; a number is in few schedds.
+            sent = list(connection.scalars(mine.limit(limit)))
         number = sa.func.coalesce(jobs.c.process, submission_units.c.process - clusters.c.first_unit)
-        return self._found(query.where(number == process), dag_ids, limit)
+        named = (clusters.c.cluster == cluster) & (number == process)
+        if schedd is not None:
+            named &= clusters.c.schedd == schedd
+        query = _places().where(submissions.c.id.in_(sent), submission_units.c.submission_id.in_(sent), named)
+        return self._found(query, dag_ids, limit) if sent else []
 
     def jobs_by_subrun(
         self, run: int, subrun: int | None, *, dag_ids: Collection[str], limit: int
