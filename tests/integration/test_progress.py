@@ -218,3 +218,17 @@ def test_counts_follow_what_they_count(filled: Ledger) -> None:
         names = connection.scalars(sa.select(outputs.c.file_name).distinct()).all()
         assert names == ["default.root"]
         assert connection.scalar(sa.select(sa.func.count()).select_from(stage_counts)) == 3 * 2 * 3
+
+
+def test_a_job_of_a_second_cluster_is_found_by_the_process_that_it_has_there(filled: Ledger) -> None:
+    tag = intend(filled, "reco")
+    sent = [("ap1", 20, 2), ("ap2", 20, 2)]
+    filled.record_submitted(tag, clusters=sent, message="", now=NOW + 1, first_units=(0, 2))
+    assert [filled.place_of("demo.z", tag, unit).job_id for unit in range(4)] == [
+        "20.0@ap1",
+        "20.1@ap1",
+        "20.0@ap2",
+        "20.1@ap2",
+    ]
+    assert [job.process for job in search(filled, "20.1@ap2", visible=ALL).jobs] == [3]
+    assert search(filled, "20.2@ap1", visible=ALL).jobs == ()
