@@ -13,9 +13,10 @@ from include.progress.job import job_page
 from include.progress.job_log import FileLogs
 from include.progress.node_list import nodes_page
 from include.progress.search import search
+from include.progress.sent_logs import FirstThatHas, SentLogs
 from prodsys_operators.pages import answers, wording
 from prodsys_operators.pages.access import READS_DAG, READS_LOGS, EditableDags, VisibleDags
-from prodsys_operators.pages.source import ledger, recent
+from prodsys_operators.pages.source import ledger, logs, recent
 
 if TYPE_CHECKING:
     from include.bookkeeping.overview_records import JobPlace
@@ -120,7 +121,8 @@ def _found(dag_id: str, submission_id: int, process: int) -> JobPage:
 
 def _logs(page: JobPage) -> JobLogSource:
     plan = ledger().plan_of(page.place.dag_id, page.place.tranche)
-    return FileLogs([plan.logs, plan.outstage])
+    # The file is whole; what the job sent is there earlier.
+    return FirstThatHas([FileLogs([plan.logs, plan.outstage]), SentLogs(logs())])
 
 
 def _address(request: Request, place: JobPlace) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from include.bookkeeping.ledger import Ledger
+    from include.logserver.store import LogStore
 
 FRESH_S = 2.0
 """What was looked up stays good for so long, seconds."""
@@ -25,6 +26,12 @@ Value = TypeVar("Value")
 def ledger() -> Ledger:
     """Return the deployment's ledger; its connections are shared by all requests of this process."""
     return settings().open_ledger()
+
+
+@cache
+def logs() -> LogStore:
+    """Return the store of logs that jobs send, shared likewise."""
+    return settings().open_logs()
 
 
 class Recent(Generic[Value]):
