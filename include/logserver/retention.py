@@ -70,14 +70,14 @@ class LogRetention(LogAppending):
         return len(numbers)
 
     def categorise(self, tag: str, categories: Mapping[int, str]) -> int:
-        """Record triage's category by process for a submission's logs; return how many logs have one now."""
+        """Record triage's category by first subrun of a submission's jobs; return how many logs have one."""
         with self._write() as connection:
             mine = sa.select(submissions.c.id).where(submissions.c.tag == tag).scalar_subquery()
-            query = sa.select(logs.c.id, logs.c.process).where(logs.c.submission_id == mine)
+            query = sa.select(logs.c.id, logs.c.first_subrun).where(logs.c.submission_id == mine)
             rows = [
-                {"the_id": row.id, "new": categories[row.process]}
+                {"the_id": row.id, "new": categories[row.first_subrun]}
                 for row in connection.execute(query)
-                if row.process in categories
+                if row.first_subrun in categories
             ]
             if rows:
                 update = sa.update(logs).where(logs.c.id == sa.bindparam("the_id"))

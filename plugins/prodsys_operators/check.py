@@ -75,7 +75,7 @@ def review(scope: Scope, stage_name: str, *, log: Any) -> Standing:
 def note_categories(scope: Scope, reviewed: tuple[Reviewed, ...], *, log: Any) -> None:
     """Let logs be searched by what triage found; a log server that is away costs a warning."""
     found = {
-        each.submission.tag: {one.failure.process: one.category for one in each.diagnoses}
+        each.submission.tag: {one.failure.first_subrun: one.category for one in each.diagnoses}
         for each in reviewed
         if each.diagnoses
     }
