@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import htcondor2
 import pytest
 
 from include.batch.fake import FakeLedger
@@ -21,6 +20,7 @@ from include.errors import LedgerError
 from tests.integration.condor_jobs import AP1, ended, new_tag, until
 from tests.integration.deployments import TEST_SPECS
 from tests.integration.test_campaign import failed_tasks
+from tests.integration.test_jobsub import history
 
 if TYPE_CHECKING:
     from include.batch.pool_process import PoolProcess
@@ -125,7 +125,7 @@ def test_two_clusters_carry_all_lines_and_keep_off_excluded_nodes(launched: Laun
         assert not {host for host, _ in hosts} & {"wn1.pool", "wn2.pool"}
         assert {code for _, code in hosts} == {0}
         assert [ad.first_unit for ad in launched.condor.ads(schedd, [cluster])] == [first] * jobs
-        ad = htcondor2.Schedd().history(f"ClusterId == {cluster}", names, 1)[0]
+        ad = history(f"ClusterId == {cluster}", *names)[0]
         assert ad["ProdsysExcludedHosts"] == "wn1.pool wn2.pool"
         assert ad["Args"] == f"run job.json --first-unit {first}"
         assert ad["JobMachineAttrs"] == "Machine"
