@@ -176,7 +176,9 @@ def ledger_url(url: str) -> URL:
 def ledger_engine(url: URL) -> Engine:
     """Build the engine for `url`."""
     if url.get_backend_name() == "postgresql":
-        return sa.create_engine(url, pool_pre_ping=True, json_serializer=_json)
+        engine = sa.create_engine(url, pool_pre_ping=True, json_serializer=_json)
+        sa.event.listen(engine, "connect", _on_postgres_connect)
+        return engine
     engine = sa.create_engine(url, connect_args={"timeout": LOCK_WAIT_S}, json_serializer=_json)
     sa.event.listen(engine, "connect", _on_sqlite_connect)
     sa.event.listen(engine, "begin", _on_sqlite_begin)
@@ -185,6 +187,15 @@ def ledger_engine(url: URL) -> Engine:
 
 def _json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
+
+
+def _on_postgres_connect(connection: Any, _record: object) -> None:
+    """Let each query be planned for its own values: psycopg prepares what it sends often.
+
+    A plan for any campaign is one for all of them: https://www.postgresql.org/docs/current/sql-prepare.html
+    """
+    connection.execute("SET plan_cache_mode = force_custom_plan")
+    connection.commit()
 
 
 def _on_sqlite_connect(connection: Any, _record: object) -> None:
