@@ -191,8 +191,10 @@ def _ended(connection: Connection, chosen: sa.Subquery, times: Sequence[float]) 
     )
     group = (rows.c.dag_id, rows.c.tranche, rows.c.stage, rows.c.at)
     query = sa.select(*group, sa.func.sum(rows.c.jobs).label("jobs")).group_by(*group).order_by(*group)
+    # By position: there are thousands, and a mapping of each row costs more than the query.
     return tuple(
-        EndedJobs(**{**row, "jobs": int(row["jobs"])}) for row in connection.execute(query).mappings()
+        EndedJobs(dag_id=dag_id, tranche=tranche, stage=stage, at=at, jobs=int(jobs))
+        for dag_id, tranche, stage, at, jobs in connection.execute(query)
     )
 
 

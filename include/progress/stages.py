@@ -129,7 +129,9 @@ def _line(
 
 
 def _outlook(bar: Bar, points: Sequence[Point], *, now: float) -> Estimate:
-    if not points and bar.to_end and bar.waiting == bar.to_end:
+    if bar.to_end == 0:
+        return Estimate(outlook=Outlook.DONE)
+    if not points and bar.waiting == bar.to_end:
         return Estimate(outlook=Outlook.WAITING)
     return estimate(points, bar.to_end, now=now)
 

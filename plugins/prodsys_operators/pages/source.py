@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FRESH_S = 2.0
 """What was looked up stays good for so long, seconds."""
+STALE_S = 20.0
+"""While a value is made anew, the last one is given out until it is so old, seconds."""
 KEPT = 256
 
 Value = TypeVar("Value")
@@ -35,7 +37,7 @@ def logs() -> LogStore:
 
 
 class Recent(Generic[Value]):
-    """Remembers values for a moment; who asks while one is made waits for it instead of making another."""
+    """Remembers values for a moment; who asks while one is made gets the last one, or waits if there is none."""
 
     def __init__(self, *, fresh_s: float = FRESH_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._fresh_s = fresh_s
@@ -48,6 +50,9 @@ class Recent(Generic[Value]):
         """Return the value of `key`, made anew if it is too old."""
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
+        there = self._values.get(key)
+        if there is not None and making.locked() and self._clock() - there[0] < STALE_S:
+            return there[1]
         with making:
             there = self._values.get(key)
             if there is not None and self._clock() - there[0] < self._fresh_s:

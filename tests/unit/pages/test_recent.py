@@ -40,6 +40,27 @@ def test_it_is_looked_up_anew_once_it_is_old_or_was_cleared() -> None:
     assert recent.get("key", lambda: 4.0) == 4.0
 
 
+def test_nobody_waits_for_a_new_value_while_the_last_is_not_very_old() -> None:
+    now = [0.0]
+    recent: Recent[int] = Recent(fresh_s=2.0, clock=lambda: now[0])
+    recent.get("key", lambda: 1)
+    now[0] = 5.0
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> int:
+        begun.set()
+        assert go_on.wait(timeout=60)
+        return 2
+
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(recent.get, "key", slow)
+        assert begun.wait(timeout=60)
+        assert recent.get("key", lambda: 3) == 1
+        go_on.set()
+        assert making.result(timeout=60) == 2
+    assert recent.get("key", lambda: 3) == 2
+
+
 def test_an_error_is_not_remembered() -> None:
     recent: Recent[int] = Recent(clock=lambda: 0.0)
 
