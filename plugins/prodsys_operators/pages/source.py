@@ -37,7 +37,7 @@ def logs() -> LogStore:
 
 
 class Recent(Generic[Value]):
-    """Remembers values for a moment; who asks while one is made gets the last one, or waits if there is none."""
+    """Remembers values for a moment; who asks while one is made gets the last one, or waits for the first."""
 
     def __init__(self, *, fresh_s: float = FRESH_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._fresh_s = fresh_s
