@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from benchmarks.peers.bps_engine import Bps
 from benchmarks.peers.dagman import TUNED, Dagman
 from benchmarks.peers.engine import CHECKOUT, HERE, PEERS, Case, Engine, kill, write_payload
@@ -36,6 +38,7 @@ from benchmarks.peers.prodsys_engine import Prodsys
 from benchmarks.peers.snakemake_engine import Snakemake
 from embedded.pool import PersonalPool
 from embedded.pool_config import Node, PoolSettings
+from include.errors import ProdsysError
 
 SLOTS = 8
 DOWN_S = 5.0
@@ -219,7 +222,7 @@ def one(
             limit_s=chosen.limit,
             kill_it=chosen.kill,
         )
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+    except (OSError, httpx.HTTPError, ProdsysError, subprocess.SubprocessError) as error:
         result = {"verdict": f"{type(error).__name__}: {error}"[:500]}
     finally:
         engine.close()
