@@ -21,6 +21,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 SITES = frozenset({"sqlite_site", "postgres_site"})
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep in one of the parallel processes what is of one file, or shares a deployment."""
     for item in items:

@@ -107,7 +107,7 @@ def test_all_campaigns_as_text_and_as_json(tmp_path: Path) -> None:
     place = told(tmp_path)
     result = prodsys(ledger=place)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith("demo.z: asks, 20.8 %\n    ! gen: 1 subruns held\n")
+    assert result.stdout.startswith("demo.z: asks, 20.8 %\n    ! gen: 1 subrun held\n")
     gen = next(line for line in result.stdout.splitlines() if line.startswith("gen"))
     assert re.search(r"gen +█{15,}▓+▒+H+ +50\.0 % +4/8 accepted, 2 running, 1 idle, 1 held", gen)
     assert "█ accepted" in result.stdout

@@ -128,9 +128,9 @@ def test_what_triage_found_can_be_searched_for(scope: Scope, caplog: pytest.LogC
     intent = intend(scope, "gen", recovery=0, units=UNITS)
     claims = JobClaims(tag=intent.tag, dag_id="unit.three", stage="gen", run=10, jobs=1)
     sent = Post(
-        claims=claims, execution="1.0.0-x", offset=0, size=2, data=b"a\n", at=1.0, facts=JobFacts(process=0)
+        claims=claims, execution="1.0.0-x", offset=0, size=2, data=b"a\n", at=1.0, facts=JobFacts(first_subrun=0)
     )  # fmt: skip
-    diagnosis = SimpleNamespace(failure=SimpleNamespace(process=0), category="memory")
+    diagnosis = SimpleNamespace(failure=SimpleNamespace(first_subrun=0), category="memory")
     reviewed = (SimpleNamespace(submission=intent, diagnoses=(diagnosis,)),)
     with scope.settings.open_logs() as logs:
         logs.append([sent])
