@@ -18,7 +18,7 @@ lint() { "$BIN/ruff" check . && "$BIN/ruff" format --check .; }
 types() { "$BIN/mypy"; }
 contracts() { "$BIN/lint-imports"; }
 unit() { "$BIN/python" -m pytest -n 2 tests/unit; }
-integration() { "$BIN/python" -m pytest -n 2 --dist loadgroup tests/integration; }
+integration() { "$BIN/python" -m pytest -n 2 --dist loadfile tests/integration; }
 
 [ $# -gt 0 ] || set -- lint types contracts unit integration
 started=$SECONDS

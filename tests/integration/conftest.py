@@ -18,21 +18,6 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-SITES = frozenset({"sqlite_site", "postgres_site"})
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep in one of the parallel processes what is of one file, or shares a deployment."""
-    for item in items:
-        if "/integration/" not in item.nodeid:
-            continue
-        callspec = getattr(item, "callspec", None)
-        chosen = str(callspec.params.get("site", "")) + "_site" if callspec else ""
-        shared = SITES & {chosen, *getattr(item, "fixturenames", ())}
-        item.add_marker(pytest.mark.xdist_group(min(shared, default=item.path.name)))
-
-
 @pytest.fixture(scope="session")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PersonalPool]:
     """A started pool that CONDOR_CONFIG and PATH name; jobs find the tests' own Python first."""
