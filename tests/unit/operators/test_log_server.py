@@ -135,7 +135,7 @@ def test_what_triage_found_can_be_searched_for(scope: Scope, caplog: pytest.LogC
     with scope.settings.open_logs() as logs:
         logs.append([sent])
         note_categories(scope, reviewed, log=log)
-        assert [one.process for one in logs.logs(Where(category="memory"))] == [0]
+        assert [one.first_subrun for one in logs.logs(Where(category="memory"))] == [0]
     away = replace(scope, settings=replace(scope.settings, logs_db="postgresql://nobody@127.0.0.1:1/logs"))
     note_categories(away, reviewed, log=log)
     assert "logs cannot be searched by category: the logs' database" in caplog.text
