@@ -127,8 +127,9 @@ def test_what_is_not_there_answers_so(with_server: Settings, monkeypatch: pytest
 def test_what_triage_found_can_be_searched_for(scope: Scope, caplog: pytest.LogCaptureFixture) -> None:
     intent = intend(scope, "gen", recovery=0, units=UNITS)
     claims = JobClaims(tag=intent.tag, dag_id="unit.three", stage="gen", run=10, jobs=1)
+    facts = JobFacts(first_subrun=0)
     sent = Post(
-        claims=claims, execution="1.0.0-x", offset=0, size=2, data=b"a\n", at=1.0, facts=JobFacts(first_subrun=0)
+        claims=claims, execution="1.0.0-x", offset=0, size=2, data=b"a\n", at=1.0, facts=facts
     )  # fmt: skip
     diagnosis = SimpleNamespace(failure=SimpleNamespace(first_subrun=0), category="memory")
     reviewed = (SimpleNamespace(submission=intent, diagnoses=(diagnosis,)),)
