@@ -97,6 +97,23 @@ def test_a_task_that_reports_running_keeps_its_slot_and_one_that_ended_frees_it(
     assert len(executor.running) == PARALLELISM
 
 
+def test_the_end_of_a_worker_whose_task_was_woken_meanwhile_is_not_the_tasks_end() -> None:
+    executor = without_workers(SlotLocalExecutor)
+    (parked,) = offer(executor, 1)
+    executor.heartbeat()
+    executor.queued_tasks[parked.key] = parked  # its question was answered at once
+    executor.heartbeat()
+    assert len(drain(executor.activity_queue)) == 2
+    executor.result_queue.put((parked.key, TaskInstanceState.SUCCESS, None))
+    executor.sync()
+    assert parked.key in executor.running
+    assert parked.key not in executor.event_buffer
+    executor.result_queue.put((parked.key, TaskInstanceState.SUCCESS, None))
+    executor.sync()
+    assert parked.key not in executor.running
+    assert executor.event_buffer[parked.key][0] == TaskInstanceState.SUCCESS
+
+
 def test_a_result_keeps_its_error() -> None:
     executor = without_workers(SlotLocalExecutor)
     (item,) = offer(executor, 1)
