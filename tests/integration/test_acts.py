@@ -42,7 +42,9 @@ def acted(sqlite_site: Site) -> Iterator[dict[str, str]]:
 
 
 def is_waited_for(site: Site, run_id: str) -> bool:
-    return bool(clusters(site, run_id)) and state_of(site, run_id, WAIT) == "deferred"
+    # Deferred is not enough: a triggerer that is busy begins later.
+    polled = any(site.ledger.progress(row.tag) for row in submissions(site, run_id))
+    return polled and state_of(site, run_id, WAIT) == "deferred"
 
 
 def state_of(site: Site, run_id: str, task_id: str) -> str | None:
