@@ -13,6 +13,7 @@ import pytest
 from include.batch.fake import FakeLedger
 from include.batch.launcher import LauncherSubmitter
 from include.batch.pool import LauncherCall, SubmitRequest
+from include.batch.steady_time import Clock
 from include.batch.submission import SubmitLimits, submit_once
 from include.bookkeeping.records import Submission, Unit
 from include.campaign.states import JobStatus, SubmissionState
@@ -96,8 +97,7 @@ class Launched:
             submitter=LauncherSubmitter(environment=dict(os.environ)),
             request=request,
             submission=self.ledger.rows[self.tag],
-            now=time.time,
-            sleep=time.sleep,
+            clock=Clock(),
             limits=SubmitLimits(timeout_s=60, grace_s=3, search_every_s=0.5),
         )
 

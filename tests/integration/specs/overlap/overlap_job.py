@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Take as long as NAPS says, then write a file: run n takes the n-th time, and after the last the first."""
+"""Take as long as NAPS says, then write a file: run n takes the n-th time, and after the last the first.
+
+With MARK, a job of reco makes that file first, and one of gen in run 2 waits for it before its nap.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,13 @@ from pathlib import Path
 
 def main() -> None:
     """Make one subrun."""
+    mark = os.environ.get("MARK")
+    if mark and os.environ["PRODSYS_STAGE"] == "reco":
+        Path(mark).touch()
+    while mark and os.environ["PRODSYS_STAGE"] == "gen" and os.environ["PRODSYS_RUN"] == "2":
+        if Path(mark).exists():
+            break
+        time.sleep(0.2)
     naps = [float(nap) for nap in os.environ["NAPS"].split(",")]
     time.sleep(naps[(int(os.environ["PRODSYS_RUN"]) - 1) % len(naps)])
     Path(os.environ["PRODSYS_OUTPUT"]).write_text("made\n", encoding="utf-8")
