@@ -88,7 +88,8 @@ class AirflowApi:
             if state in FINAL:
                 return state
             time.sleep(POLL_S)
-        raise ProdsysError(f"{dag_id} {run_id} has not ended after {limit_s:.0f} s")
+        parts = {name: part["status"] for name, part in self.health().items() if part["status"]}
+        raise ProdsysError(f"{dag_id} {run_id} has not ended after {limit_s:.0f} s; Airflow: {parts}")
 
     def log(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1, try_number: int = 1) -> str:
         """Return a task's log as text lines."""
@@ -121,6 +122,22 @@ class AirflowApi:
     def mark_run(self, dag_id: str, run_id: str, state: str) -> None:
         """Mark a dag_run failed or as success, as an operator does in the UI."""
         self._client.patch(f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state}).raise_for_status()
+
+    def health(self) -> dict[str, dict[str, Any]]:
+        """Return what Airflow says of its parts: name → status and latest heartbeat."""
+        return self.get("/monitor/health")
+
+    def wait_for_heartbeat(self, *, limit_s: float) -> None:
+        """Wait until the scheduler has begun a new round, which starts after each of its heartbeats."""
+        before, deadline = self._heartbeat(), time.monotonic() + limit_s
+        while self._heartbeat() == before:
+            if time.monotonic() > deadline:
+                raise ProdsysError(f"no heartbeat of the scheduler in {limit_s:.0f} s after {before}")
+            time.sleep(POLL_S)
+
+    def _heartbeat(self) -> str | None:
+        beat: str | None = self.health()["scheduler"]["latest_scheduler_heartbeat"]
+        return beat
 
     def delete_run(self, dag_id: str, run_id: str) -> None:
         """Delete a dag_run, as an operator does in the UI."""
