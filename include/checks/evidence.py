@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from include.batch.pool import JobAd
 from include.bookkeeping.places import Places
 from include.campaign.naming import area_of
 from include.campaign.states import JobStatus, SubmissionState
+from include.checks.batches import in_batches
 from include.checks.reports import EXECUTION, MAX_BYTES, Expected, Report, Unreadable, parse
 from include.errors import StorageError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ALIVE = frozenset({JobStatus.IDLE, JobStatus.RUNNING, JobStatus.TRANSFERRING_OUTPUT, JobStatus.SUSPENDED})
 """A job in one of these may still produce its output."""
 _BATCH = 64
-"""Folders that one thread reads in a go."""
+"""Folders that a thread reads in a go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +143,10 @@ def _read_all(
 ) -> list[Report | Unreadable]:
     area, file = (expected.outstage, "manifest.json") if is_manifest else (expected.logs, "report.json")
 
-    def read(batch: Sequence[str]) -> list[Report | Unreadable]:
-        return [_read(f"{area}/{name}", file, expected, is_manifest=is_manifest) for name in batch]
+    def read(name: str) -> Report | Unreadable:
+        return _read(f"{area}/{name}", file, expected, is_manifest=is_manifest)
 
-    batches = [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        return [item for batch in pool.map(read, batches) for item in batch]
+    return list(in_batches(read, names, size=_BATCH, workers=workers))
 
 
 def _read(folder: str, file: str, expected: Expected, *, is_manifest: bool) -> Report | Unreadable:

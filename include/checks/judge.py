@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from include.bookkeeping.records import UnitState, VerdictRecord
 from include.campaign.states import Outcome, SubrunState
+from include.checks.batches import in_batches
 from include.checks.case import VISIBLE_AFTER_S, Case
 from include.checks.documents import judge_job
 from include.checks.evidence import gather
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from include.checks.reports import Report
 
 _BATCH = 32
-"""Units that one thread judges in a go."""
+"""Units that a thread judges in a go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,12 +242,8 @@ class _Judging:
     blank: Case
 
     def all(self, processes: Sequence[Evidence], *, workers: int) -> tuple[UnitJudgement, ...]:
-        """Judge all units; threads help because most of the time goes into waiting for the storage."""
-        size = 1 if self.own else _BATCH
-        batches = [processes[start : start + size] for start in range(0, len(processes), size)]
-        with ThreadPoolExecutor(max_workers=workers) as pool:
-            judged = pool.map(lambda batch: [self.one(evidence) for evidence in batch], batches)
-            return tuple(unit for batch in judged for unit in batch)
+        """Judge all units, in threads where the storage or an own check makes one wait."""
+        return tuple(in_batches(self.one, processes, size=1 if self.own else _BATCH, workers=workers))
 
     def one(self, evidence: Evidence) -> UnitJudgement:
         """Judge one unit."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from include.batch.pool import JobAd, Pool
     from include.bookkeeping.ledger import Ledger
-    from include.bookkeeping.records import DiagnosisRecord, OutputRecord, Slice, Submission
+    from include.bookkeeping.records import DiagnosisRecord, JobRecord, OutputRecord, Slice, Submission
     from include.campaign.plan import CampaignPlan, StagePlan
     from include.checks.evidence import AreaEvidence, Evidence, Gathered
     from include.checks.judge import Judgement, UnitJudgement
@@ -66,7 +66,7 @@ def _review(tools: Tools, plan: CampaignPlan, stage: StagePlan, submission: Subm
     ads = ads_of(tools.pool, submission)
     area = read_areas(plan, submission)
     known = tools.ledger.jobs(submission.tag)
-    judgement = _judge(tools, plan, stage, submission, ads=ads, area=area)
+    judgement = _judge(tools, plan, stage, submission, ads=ads, area=area, known=known)
     gathered = gather(submission, ads=ads, area=area, known=known)
     failures = failures_of(stage, submission, judgement, gathered)
     diagnoses = tuple(tools.triage.diagnose(failures))
@@ -96,6 +96,7 @@ def _judge(
     *,
     ads: Sequence[JobAd],
     area: AreaEvidence,
+    known: Sequence[JobRecord],
 ) -> Judgement:
     from include.checks.judge import judge
 
@@ -111,7 +112,7 @@ def _judge(
         ads=ads,
         area=area,
         now=tools.clock(),
-        known=tools.ledger.jobs(submission.tag),
+        known=known,
         accepted=accepted(stage.name),
         # Cleanup may have taken the sources of a merge that is checked again.
         sources=accepted(stage.merge.of_stage, stage.merge.of_output) if stage.merge else (),
