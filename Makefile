@@ -9,7 +9,7 @@ unexport PYTHONPATH PYTHONHOME
 BIN := .prodsys/venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo up down setup test lint types contracts unit integration crash pages format schema screenshots bench bench-peers lock clean
+.PHONY: help demo up down setup test lint types contracts unit integration crash format schema screenshots bench bench-peers lock clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,7 +31,7 @@ setup: ## install everything into .prodsys, test tools included (PYTHON=python3.
 test: setup ## lint, types, contracts, unit, integration
 	@scripts/run-tests.sh
 
-lint types contracts unit integration crash pages: setup
+lint types contracts unit integration crash: setup
 	@scripts/run-tests.sh $@
 
 format: setup ## let ruff mend what it can

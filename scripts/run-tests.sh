@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the named steps in order and stops at the first that fails. Each says how long it took.
 #
-#   scripts/run-tests.sh [lint types contracts unit integration crash pages]
+#   scripts/run-tests.sh [lint types contracts unit integration crash]
 set -euo pipefail
 unset CDPATH PYTHONPATH PYTHONHOME
 cd -- "$(dirname -- "$0")/.."
@@ -18,17 +18,16 @@ lint() { "$BIN/ruff" check . && "$BIN/ruff" format --check .; }
 types() { "$BIN/mypy"; }
 contracts() { "$BIN/lint-imports"; }
 unit() { "$BIN/python" -m pytest -n 2 tests/unit; }
-integration() { "$BIN/python" -m pytest -n 2 --dist loadfile --ignore=tests/integration/test_crash_matrix.py --ignore=tests/integration/test_browser_pages.py tests/integration; }
-pages() { "$BIN/python" -m pytest tests/integration/test_browser_pages.py; }
+integration() { "$BIN/python" -m pytest -n 2 --dist loadfile --ignore=tests/integration/test_crash_matrix.py tests/integration; }
 crash() { "$BIN/python" -m pytest tests/integration/test_crash_matrix.py; }
 
 [ $# -gt 0 ] || set -- lint types contracts unit integration
 started=$SECONDS
 for step in "$@"; do
   case $step in
-    lint | types | contracts | unit | crash | pages) ;;
+    lint | types | contracts | unit | crash) ;;
     integration) require_browser ;; # now, not after the quarter of an hour that the others may take
-    *) die "no step is called $step; there are lint, types, contracts, unit, integration, crash, pages" ;;
+    *) die "no step is called $step; there are lint, types, contracts, unit, integration, crash" ;;
   esac
 done
 for step in "$@"; do

@@ -31,7 +31,7 @@ def reserve(
 ) -> None:
     """Reserve slices of four subruns."""
     plan = campaign_plan(campaign, runs=runs)
-    ledger.reserve(plan, tranche=TRANCHE, dag_run_id=f"run of {campaign}", slices=slices, now=now)
+    ledger.reserve(plan, tranche=TRANCHE, dag_run_id=f"manual__{campaign}+00:00", slices=slices, now=now)
 
 
 def submit(

@@ -37,6 +37,7 @@ def page() -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(30_000)
+        expect.set_options(timeout=30_000)
         yield page
         browser.close()
 

@@ -134,7 +134,7 @@ def test_failures_are_grouped_with_their_question(filled: Ledger) -> None:
     assert (one.category, one.jobs, one.subruns) == ("memory", 2, 2)
     ((question, index),) = page.questions
     assert (question.run, question.stage, index) == (1000, "gen", 0)
-    assert page.dag_run_id == "run of z"
+    assert page.dag_run_id == "manual__z+00:00"
     assert sum(jobs for _, jobs in page.times) == 2
     assert failures_page(filled, "demo.secret", None, now=LATER).groups == ()
 

@@ -36,6 +36,12 @@ def lines() -> list[CampaignLine]:
     return found
 
 
+def _tranche_of(dag_id: str, run_id: str) -> str | None:
+    """Return the tranche of a dag_run, also where its plus signs came as they are, which read as spaces."""
+    known = ledger().tranche_of_run(dag_id, run_id)
+    return known or ledger().tranche_of_run(dag_id, run_id.replace(" ", "+"))
+
+
 def _campaigns(visible: frozenset[str], *, q: str, standing: str, sort: str, page: int) -> CampaignsPage:
     return campaigns_page(
         lines(), visible, wish(text=q, standing=standing, sort=sort, page=page), now=time.time()
@@ -94,7 +100,7 @@ def campaign(
 ) -> Response:
     """One campaign: a tranche of it, named by itself or by the Airflow dag_run that used it last."""
     if run_id:
-        tranche = ledger().tranche_of_run(dag_id, run_id) or ""
+        tranche = _tranche_of(dag_id, run_id) or ""
         if not tranche:
             return answers.page(request, "not_begun.html", dag_id=dag_id, run_id=run_id)
     found = recent.get(
@@ -153,7 +159,9 @@ def triage(
 ) -> Response:
     """Why jobs of a tranche failed, and what may be done."""
     if run_id:
-        tranche = ledger().tranche_of_run(dag_id, run_id) or tranche
+        tranche = _tranche_of(dag_id, run_id) or ""
+        if not tranche:
+            return answers.page(request, "not_begun.html", dag_id=dag_id, run_id=run_id)
     found = recent.get(
         ("failures", dag_id, tranche),
         lambda: failures_page(ledger(), dag_id, tranche or None, now=time.time()),
