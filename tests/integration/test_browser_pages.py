@@ -24,7 +24,8 @@ LIMIT_MS = 240_000
 THEMES = ("light", "dark")
 PHONE = {"width": 360, "height": 780}
 TOO_WIDE = """() => [...document.querySelectorAll("main *, header *, footer *")]
-  .filter(each => document.documentElement.scrollWidth > innerWidth && !each.parentElement.closest(".scroll, pre")
+  .filter(each => document.documentElement.scrollWidth > innerWidth
+    && !each.parentElement.closest(".scroll, pre")
     && each.getBoundingClientRect().right > innerWidth)
   .map(each => `${each.tagName} ${each.className} ${each.textContent.trim().slice(0, 80)}`)"""
 DESK = {"width": 1400, "height": 1000}

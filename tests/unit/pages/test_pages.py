@@ -220,7 +220,8 @@ def test_who_may_edit_nothing_does_nothing(pages: Pages) -> None:
     assert pages.post("/nodes/exclude", NODE, who="bob").status_code == 403
     assert "Exclude a node" not in pages.get("/nodes", who="bob").text
     answer = {
-        "dag_run_id": "manual__z+00:00", "tranche": TRANCHE, "stage": "gen", "slice_index": 0, "choice": "Stop",
+        "dag_run_id": "manual__z+00:00", "tranche": TRANCHE, "stage": "gen", "slice_index": 0,
+        "choice": "Stop",
     }  # fmt: skip
     assert pages.post("/campaigns/demo.z/answer", answer, who="bob").status_code == 403
     assert pages.post("/campaigns/demo.secret/answer", answer).status_code == 403
@@ -260,7 +261,8 @@ def test_an_exclusion_is_made_and_lifted_under_the_users_name(pages: Pages) -> N
 
 def test_a_question_that_airflow_does_not_ask_is_not_answered(pages: Pages) -> None:
     answer = {
-        "dag_run_id": "manual__z+00:00", "tranche": TRANCHE, "stage": "gen", "slice_index": 0, "choice": "Stop",
+        "dag_run_id": "manual__z+00:00", "tranche": TRANCHE, "stage": "gen", "slice_index": 0,
+        "choice": "Stop",
     }  # fmt: skip
     assert pages.post("/campaigns/demo.z/answer", answer).status_code == 404
     assert pages.post("/campaigns/demo.z/answer", {**answer, "choice": HOSTILE}).status_code == 422
