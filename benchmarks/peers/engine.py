@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -81,7 +82,7 @@ class Engine(Protocol):
         """End what still runs of the engine."""
 
 
-class Program:
+class Program(ABC):
     """An engine that is one command in the foreground, run again after a kill."""
 
     name = "program"
@@ -90,9 +91,9 @@ class Program:
         self.case: Case
         self._process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Return the command that works until all is done."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Begin the command, its output in `engine.log`."""

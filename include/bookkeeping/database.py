@@ -45,8 +45,8 @@ IN_LIMIT = 10_000
 UPGRADE = "prodsys ledger upgrade"
 
 
-class LedgerDatabase:
-    """Base of the ledger's parts: the engine and its transactions."""
+class Database:
+    """A database of ours: its URL, its connections."""
 
     def __init__(self, url: str) -> None:
         """Prepare for `url`, `sqlite:////absolute/path` or `postgresql://…`; connect at first use."""
@@ -63,13 +63,17 @@ class LedgerDatabase:
         self.close()
 
     def close(self) -> None:
-        """Close every connection; the ledger may be used again afterwards."""
+        """Close every connection; it may be used again afterwards."""
         self._engine.dispose()
 
     @property
     def place(self) -> str:
         """The database's URL without a password, for messages."""
         return self._url.render_as_string(hide_password=True)
+
+
+class LedgerDatabase(Database):
+    """Base of the ledger's parts: their transactions."""
 
     def upgrade(self) -> str:
         """Create the tables or bring them to the newest revision; return that revision."""

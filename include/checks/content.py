@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from include.checks.case import storage_trouble
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 _STEP = 1_000_000
 """Entries of the run and subrun columns that are in memory at once."""
@@ -52,6 +54,21 @@ class Table(Protocol):
 
     def values(self, column: str, start: int, stop: int) -> Any:
         """Return a column's values of the entries start..stop-1 as an array."""
+
+
+def look(kind: str, inside: Callable[[], Found]) -> Found:
+    """Return what `inside` finds in a file of that kind; what it cannot read is a problem of the file.
+
+    Raises OSError if it is the storage that gives trouble.
+    """
+    try:
+        return inside()
+    except Exception as error:  # damaged bytes make the libraries raise nearly anything
+        trouble = storage_trouble(error)
+        if trouble is not None:
+            raise trouble from error
+        text = " ".join(str(error).split())
+        return Found(problem=f"{kind} file cannot be read: {type(error).__name__}: {text:.200}")
 
 
 def compare(table: Table, wanted: Content) -> Found:

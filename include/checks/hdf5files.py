@@ -11,8 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from include.checks.case import storage_trouble
-from include.checks.content import Found, compare, missing
+from include.checks.content import Found, compare, look, missing
 
 if TYPE_CHECKING:
     from include.checks.content import Content
@@ -30,16 +29,7 @@ def look_into(path: str, wanted: Content | None) -> Found:
     Raises OSError if it is the storage that gives trouble, not the file's content.
     """
     problem = look_at_header(path)
-    if problem:
-        return Found(problem=problem)
-    try:
-        return _look_inside(path, wanted)
-    except Exception as error:  # damaged bytes make h5py raise nearly anything
-        trouble = storage_trouble(error)
-        if trouble is not None:
-            raise trouble from error
-        text = " ".join(str(error).split())
-        return Found(problem=f"HDF5 file cannot be read: {type(error).__name__}: {text:.200}")
+    return Found(problem=problem) if problem else look("HDF5", lambda: _look_inside(path, wanted))
 
 
 def _look_inside(path: str, wanted: Content | None) -> Found:

@@ -7,8 +7,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from include.checks.case import storage_trouble
-from include.checks.content import Found, compare, missing
+from include.checks.content import Found, compare, look, missing
 
 if TYPE_CHECKING:
     from include.checks.content import Content
@@ -23,16 +22,7 @@ def look_into(path: str, wanted: Content) -> Found:
     Raises OSError if it is the storage that gives trouble, not the file's content.
     """
     problem = _header(path)
-    if problem:
-        return Found(problem=problem)
-    try:
-        return _look(path, wanted)
-    except Exception as error:  # damaged bytes make uproot raise nearly anything
-        trouble = storage_trouble(error)
-        if trouble is not None:
-            raise trouble from error
-        text = " ".join(str(error).split())
-        return Found(problem=f"ROOT file cannot be read: {type(error).__name__}: {text:.200}")
+    return Found(problem=problem) if problem else look("ROOT", lambda: _look(path, wanted))
 
 
 def _header(path: str) -> str:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.bookkeeping.database import WRITES, cause, folder_lock, ledger_engine, ledger_url, may_pass
+from include.bookkeeping.database import WRITES, Database, cause, folder_lock, may_pass
 from include.bookkeeping.schema import use_wal
 from include.errors import LedgerError, LogsError, LogsUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from types import TracebackType
 
     from sqlalchemy.engine import Connection
 
@@ -31,36 +30,17 @@ SEARCH_LIMIT_S = 10
 UPGRADE = "prodsys logs --upgrade"
 
 
-class LogDatabase:
-    """Base of the store's parts: the engine and its transactions."""
+class LogDatabase(Database):
+    """Base of the store's parts: their transactions."""
 
     def __init__(self, url: str) -> None:
         """Prepare for `url`, `sqlite:////absolute/path` or `postgresql://…`; connect at first use."""
         try:
-            self._url = ledger_url(url)
+            super().__init__(url)
         except LedgerError as error:
             raise LogsError(f"the logs' database: {error}") from error
-        self._engine = ledger_engine(self._url)
-        self._at_head = False
         if self.is_sqlite:
             sa.event.listen(self._engine, "connect", _sync_less)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close every connection; the store may be used again afterwards."""
-        self._engine.dispose()
-
-    @property
-    def place(self) -> str:
-        """The database's URL without a password, for messages."""
-        return self._url.render_as_string(hide_password=True)
 
     @property
     def is_sqlite(self) -> bool:
