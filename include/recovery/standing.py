@@ -59,6 +59,18 @@ class Standing:
         """Whether the next stage may start: the threshold is met, and only held jobs are not proven."""
         return self.enough(len(self.accepted)) and self.unknown == self.held
 
+    @property
+    def counts(self) -> str:
+        """Its figures in a few words: "812/1000 accepted, 3 held"."""
+        rest = {
+            "missing": self.missing,
+            "held": self.held,
+            "unknown": self.unknown - self.held,
+            "not sent": self.fresh,
+        }
+        words = [f"{len(subruns)} {word}" for word, subruns in rest.items() if subruns]
+        return ", ".join([f"{len(self.accepted)}/{self.expected} accepted", *words])
+
 
 def standing_of(ledger: Ledger, plan: CampaignPlan, stage: StagePlan, item: Slice) -> Standing:
     """Return how `stage` of the slice stands; StorageError where a file list does not feed it."""

@@ -40,11 +40,11 @@ class CheckOperator(SliceOperator):
                 raise AirflowFailException(
                     f"{tag} was never submitted; clear the submit task before this one"
                 )
-            return figures(review(scope, self.stage, log=self.log))
+            return figures(review(self, scope))
 
 
-def review(scope: Scope, stage_name: str, *, log: Any) -> Standing:
-    """Review all submissions of a stage, tell the story, and return how the stage stands.
+def review(task: SliceOperator, scope: Scope) -> Standing:
+    """Review all submissions of a task's stage, tell the story, and return how the stage stands.
 
     StageUnknown while something is not proven that waits for nobody.
     """
@@ -53,11 +53,12 @@ def review(scope: Scope, stage_name: str, *, log: Any) -> Standing:
     from include.recovery.standing import standing_of
     from include.recovery.story import story_of
 
-    stage = scope.plan.stage(stage_name)
+    stage, log = scope.plan.stage(task.stage), task.log
     with open_tools(scope.settings, scope.ledger) as tools:
         reviewed = review_stage(tools, scope.plan, stage, scope.slice)
         standing = standing_of(scope.ledger, scope.plan, stage, scope.slice)
-        metrics.checked(scope, stage_name)
+        task.counts = standing.counts
+        metrics.checked(scope, stage.name)
         lines = story_of(standing, reviewed, scope.ledger.node_facts())
         note_categories(scope, reviewed, log=log)
         if any(each.diagnoses for each in reviewed):
@@ -66,7 +67,7 @@ def review(scope: Scope, stage_name: str, *, log: Any) -> Standing:
             log.info(line)
     if standing.unknown - standing.held:
         raise StageUnknown(
-            f"{stage_name}, run {standing.run}: {len(standing.unknown - standing.held)} subruns are unknown: "
+            f"{stage.name}, run {standing.run}: {len(standing.unknown - standing.held)} subruns are unknown: "
             "their jobs or their storage may still show an output; looking again later"
         )
     return standing

@@ -64,7 +64,7 @@ class RecoverOperator(SliceOperator):
                 self.wait(standing.running)
             if standing.unknown:
                 # Held jobs too: somebody may have released or removed them since.
-                standing = review(scope, self.stage, log=self.log)
+                standing = review(self, scope)
             return self.go_on(context, scope, standing)
 
     def resume(self, context: Context, event: Any = None) -> dict[str, int]:
@@ -73,7 +73,7 @@ class RecoverOperator(SliceOperator):
             trigger = look_at_holds(event["tag"], ends_task=False, log=self.log)
             self.defer(trigger=trigger, method_name="resume", timeout=LIMIT)
         with self.scope(context) as scope:
-            return self.go_on(context, scope, review(scope, self.stage, log=self.log))
+            return self.go_on(context, scope, review(self, scope))
 
     def answered(self, context: Context, event: dict[str, Any]) -> dict[str, int]:
         """Do what a person decided."""
@@ -91,7 +91,7 @@ class RecoverOperator(SliceOperator):
                 raise AirflowFailException(f"stopped by {who}: {numbers}")
             if standing.unknown:
                 # The question may be old: what has happened to held jobs since counts.
-                standing = review(scope, self.stage, log=self.log)
+                standing = review(self, scope)
             if chosen == ACCEPT:
                 self.own_verdicts(scope)  # the log has what they say; the person has decided
                 return figures(standing)
@@ -103,7 +103,9 @@ class RecoverOperator(SliceOperator):
         """Return how the stage stands by the ledger."""
         from include.recovery.standing import standing_of
 
-        return standing_of(scope.ledger, scope.plan, scope.plan.stage(self.stage), scope.slice)
+        found = standing_of(scope.ledger, scope.plan, scope.plan.stage(self.stage), scope.slice)
+        self.counts = found.counts
+        return found
 
     def go_on(self, context: Context, scope: Scope, standing: Standing) -> dict[str, int]:
         """Decide and act; comes back only where nothing needs doing."""

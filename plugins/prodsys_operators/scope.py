@@ -113,6 +113,10 @@ def open_tools(deployment: Settings, ledger: Ledger) -> Iterator[Tools]:
         yield Tools(ledger=ledger, pool=pool, triage=triage, clock=time.time)
 
 
+LABEL = "run {{ task.slice_item['run'] }}{{ ': ' ~ task.counts if task.counts }}"
+"""How a slice's tasks are named in Airflow's UI."""
+
+
 class SliceOperator(BaseOperator):
     """Base of the operators that work on one slice; `slice_item` is what `reserve` made for it."""
 
@@ -120,10 +124,12 @@ class SliceOperator(BaseOperator):
     ui_fgcolor = "#0b1f33"
 
     def __init__(self, *, slice_item: Any, stage: str = "", **kwargs: Any) -> None:
-        kwargs.setdefault("map_index_template", "run {{ task.slice_item['run'] }}")
+        kwargs.setdefault("map_index_template", LABEL)
         super().__init__(**kwargs)
         self.slice_item = slice_item
         self.stage = stage
+        self.counts = ""
+        """What the task found, in figures; in Airflow's UI it is part of the task's name once it has run."""
 
     @contextmanager
     def scope(self, context: Context) -> Iterator[Scope]:

@@ -98,6 +98,14 @@ def test_the_stage_logs_tell_what_happened(quick: tuple[Site, str]) -> None:
     assert "3 of 3" in check
 
 
+def test_a_slices_tasks_are_named_by_its_run_and_what_they_found(quick: tuple[Site, str]) -> None:
+    site, run_id = quick
+    (item,) = site.ledger.slices_of("demo.quick", run_id)
+    names = {task["task_id"]: task["rendered_map_index"] for task in site.api.tasks("demo.quick", run_id)}
+    assert names["slice.gen.submit"] == f"run {item.run}"
+    assert names["slice.gen.check"] == f"run {item.run}: 3/3 accepted"
+
+
 def test_progress_was_sampled(quick: tuple[Site, str]) -> None:
     site, run_id = quick
     for submission in site.ledger.submissions("demo.quick", run_id):

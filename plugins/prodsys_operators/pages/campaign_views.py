@@ -119,6 +119,34 @@ def campaign_json(request: Request, dag_id: str, tranche: Tranche = "") -> Respo
     return answers.as_json(request, campaign_page(ledger(), dag_id, tranche or None, now=time.time()))
 
 
+@router.get("/campaigns/{dag_id}/report.html", dependencies=[READS_DAG])
+def report_html(request: Request, dag_id: str, tranche: Tranche = "") -> Response:
+    """The report of a tranche, or of the whole campaign, as one file to keep or to send."""
+    from include.reports.writing import as_html
+
+    text = as_html(_report(dag_id, tranche)).encode("utf-8", "backslashreplace")
+    answer = answers.tagged(request, text, "text/html; charset=utf-8")
+    answer.headers["content-disposition"] = f'attachment; filename="report_{dag_id}.html"'
+    return answer
+
+
+@router.get("/campaigns/{dag_id}/report.json", dependencies=[READS_DAG])
+def report_json(request: Request, dag_id: str, tranche: Tranche = "") -> Response:
+    """The same for programs."""
+    from include.reports.writing import as_json
+
+    return answers.tagged(request, as_json(_report(dag_id, tranche)).encode(), "application/json")
+
+
+def _report(dag_id: str, tranche: str) -> Any:
+    from include.reports.campaign import campaign_report
+
+    return recent.get(
+        ("report", dag_id, tranche),
+        lambda: campaign_report(ledger(), dag_id, now=time.time(), tranche=tranche or None),
+    )
+
+
 @router.get("/campaigns/{dag_id}/curve.json", dependencies=[READS_DAG])
 def curve_json(request: Request, dag_id: str, tranche: Tranche = "") -> Response:
     """Percent complete against time, for the chart."""

@@ -26,7 +26,7 @@ OF_ALL = (
 )
 OF_CAMPAIGN = (
     "", "/campaign.json", "/curve.json", "/curve.csv", "/slices.csv", "/triage", "/triage.json",
-    "/triage.csv",
+    "/triage.csv", "/report.html", "/report.json",
     "/jobs/1/2", "/jobs/1/2/job.json", "/jobs/1/2/log", "/job?tag=x&process=0",
 )  # fmt: skip
 EVIL = ("<script>alert", "<img src=x", " 49 ")
@@ -166,6 +166,16 @@ def test_an_unchanged_page_costs_nothing_to_send(pages: Pages) -> None:
     live = pages.get("/campaigns", **{"x-prodsys-live": "1"})
     assert "<html" not in live.text
     assert "demo.z" in live.text
+
+
+def test_a_report_comes_as_a_file_that_needs_nothing_else(pages: Pages) -> None:
+    answer = pages.get(f"/campaigns/demo.z/report.html?tranche={TRANCHE}")
+    assert answer.headers["content-disposition"] == 'attachment; filename="report_demo.z.html"'
+    assert "<svg" in answer.text
+    assert not re.search(r"(?:src|href)=\"https?:", answer.text)
+    plain = pages.get(f"/campaigns/demo.z/report.json?tranche={TRANCHE}").json()
+    assert plain["title"] == f"demo.z, dag_run {TRANCHE}"
+    assert pages.get("/campaigns/demo.z/report.json?tranche=other").status_code == 404
 
 
 def test_tables_are_no_formulas(pages: Pages) -> None:

@@ -88,6 +88,7 @@ def test_held_jobs_are_for_a_person_and_are_never_recovered() -> None:
         accepted=frozenset({2}),
         possible=frozenset(),
     )
+    assert standing.counts == "1/3 accepted, 1 missing, 1 held"
     found = decide(standing, plan, Past(diagnoses={}, last=AS_PLANNED))
     assert found.act is Act.ASK
     assert "held" in found.why
