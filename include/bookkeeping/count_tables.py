@@ -48,7 +48,7 @@ stage_marks = sa.Table(
     sa.Column("at", sa.Double, primary_key=True),
     sa.Column("accepted", sa.BigInteger, nullable=False),
     sa.ForeignKeyConstraint(["experiment", "run"], [slices.c.experiment, slices.c.run]),
-    comment="How many subruns were accepted, after each check that accepted some.",
+    comment="How many subruns were accepted, after each check that accepted some, or that found none yet.",
 )
 
 sa.Index("ix_clusters_cluster", clusters.c.cluster)

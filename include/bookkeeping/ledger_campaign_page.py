@@ -164,7 +164,7 @@ class LedgerCampaignPage(LedgerDatabase):
 
 
 def _first_check() -> sa.ColumnElement[Any]:
-    """Return when the first subruns of a submission's stage and slice were accepted; for ever where none."""
+    """Return when a submission's stage and slice was first checked; a far time where it was not."""
     same = sa.and_(
         stage_counts.c.dag_id == submissions.c.dag_id,
         stage_counts.c.tranche == submissions.c.tranche,

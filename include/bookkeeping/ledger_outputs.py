@@ -83,7 +83,7 @@ class LedgerOutputs(LedgerDatabase):
             _move(connection, duplicate, state=OutputState.DUPLICATE, now=now)
             _move(connection, rejected, state=OutputState.REJECTED, now=now)
             plan = pinned_plan(connection, place.dag_id, place.tranche)
-            recount(connection, plan, place.tranche, place.run, now=now)
+            recount(connection, plan, place.tranche, place.run, now=now, checked=place.stage)
         counts = (len(accepted), len(duplicate), len(rejected))
         log.info("%s: %d outputs accepted, %d duplicates, %d rejected", tag, *counts)
 

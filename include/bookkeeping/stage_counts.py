@@ -23,8 +23,16 @@ KEY = ("experiment", "run", "stage")
 FILES = ("duplicates", "duplicate_bytes", "bytes", "events")
 
 
-def recount(connection: Connection, plan: CampaignPlan, tranche: str, run: int, *, now: float) -> None:
-    """Write what became of the subruns of one slice, for each stage of its plan."""
+def recount(
+    connection: Connection,
+    plan: CampaignPlan,
+    tranche: str,
+    run: int,
+    *,
+    now: float,
+    checked: str | None = None,
+) -> None:
+    """Write what became of the subruns of one slice, for each stage; `checked` is the one just checked."""
     here = (slices.c.dag_id == plan.dag_id) & (slices.c.tranche == tranche) & (slices.c.run == run)
     counts = Counts(connection, here, [stage.name for stage in plan.stages if stage.is_merge])
     sent, files = _sent(connection, here), _files(connection, plan.experiment, run)
@@ -44,7 +52,7 @@ def recount(connection: Connection, plan: CampaignPlan, tranche: str, run: int, 
                 "changed_at": now,
             }
         )
-    _mark(connection, rows, now=now)
+    _mark(connection, rows, checked, now=now)
     upsert(connection, stage_counts, rows, key=KEY)
 
 
@@ -74,15 +82,15 @@ def _place(plan: CampaignPlan, tranche: str, run: int, number: int) -> dict[str,
     }
 
 
-def _mark(connection: Connection, rows: Sequence[dict[str, Any]], *, now: float) -> None:
-    """Note the counts that have changed, for the curves of progress over time."""
+def _mark(connection: Connection, rows: Sequence[dict[str, Any]], checked: str | None, *, now: float) -> None:
+    """Note the counts that have changed, and that a check accepted none yet, for the curves over time."""
     mine = (stage_counts.c.experiment == rows[0]["experiment"]) & (stage_counts.c.run == rows[0]["run"])
     known = connection.execute(sa.select(stage_counts.c.stage, stage_counts.c.accepted).where(mine))
     before = {row.stage: row.accepted for row in known}
     marks = [
         {**{name: row[name] for name in KEY}, "at": now, "accepted": row["accepted"]}
         for row in rows
-        if row["accepted"] != before.get(row["stage"], 0)
+        if row["accepted"] != before.get(row["stage"], 0) or (row["stage"] == checked and not row["accepted"])
     ]
     upsert(connection, stage_marks, marks, key=(*KEY, "at"))
 

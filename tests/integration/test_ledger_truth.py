@@ -151,6 +151,8 @@ def test_a_ledger_of_revision_0001_keeps_its_counts(url):
         assert ledger.upgrade() == schema.HEAD
         assert ledger.problems() == []
         assert progress_of(ledger) == (0, 1, 3)
+        (mark,) = ledger.accepted_marks("demo.z", TRANCHE)
+        assert (mark.stage, mark.run, mark.at, mark.accepted) == ("gen", 1000, 1, 0)
         assert ledger.submission("t").changes == RequestChanges()
         settle(ledger, "t", UNKNOWN, MISSING, UNKNOWN, UNKNOWN, verdicts=ledger.verdicts("t"))
         assert progress_of(ledger) == (0, 1, 3)

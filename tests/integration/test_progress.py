@@ -19,7 +19,7 @@ from include.progress.failures import failures_page
 from include.progress.job import job_page
 from include.progress.node_list import nodes_page
 from include.progress.search import search
-from tests.ledger_records import NOW, TRANCHE, accept, action, exclusion, fact, intend, output
+from tests.ledger_records import NOW, TRANCHE, accept, action, exclusion, fact, intend, output, sample
 from tests.progress_ledger import ask, check, fill, reserve, submit
 
 if TYPE_CHECKING:
@@ -126,6 +126,22 @@ def test_curves_rise_as_jobs_end_and_are_corrected_by_checks(filled: Ledger) -> 
     assert shares[-1] == 37.5
     assert {share for _, share in reco.points} == {0.0}
     assert [at for at, _ in gen.points] == [at for at, _ in reco.points]
+
+
+def test_a_curve_falls_where_everything_failed(ledger: Ledger) -> None:
+    reserve(ledger, "z", runs=(1000, 1999), slices=1)
+    tag = submit(ledger, "z", "gen", 1000)
+    ledger.record_progress([sample(tag, at=NOW + 200, completed=4)])
+
+    def last() -> float:
+        gen, *_ = campaign_curves(ledger, "demo.z", TRANCHE, now=LATER)
+        return gen.points[-1][1]
+
+    assert last() == 100.0, "nobody has looked yet"
+    check(ledger, tag, good=0, run=1000, stage="gen", now=NOW + 300)
+    assert last() == 0.0
+    check(ledger, tag, good=3, run=1000, stage="gen", now=NOW + 400)
+    assert last() == 75.0
 
 
 def test_failures_are_grouped_with_their_question(filled: Ledger) -> None:
