@@ -83,7 +83,8 @@ COUNTS = """
 UPDATE stage_counts c SET sent = c.subruns,
   accepted = CASE WHEN s.jobs_open > 0 THEN 0 ELSE c.subruns - (c.subruns + 49) / 50 END,
   missing = CASE WHEN s.jobs_open > 0 THEN 0 ELSE (c.subruns + 49) / 50 END,
-  bytes = CASE WHEN s.jobs_open > 0 THEN 0 ELSE c.subruns * 1000000 END
+  bytes = CASE WHEN s.jobs_open > 0 THEN 0 ELSE c.subruns * 1000000 END,
+  accepted_bytes = CASE WHEN s.jobs_open > 0 THEN 0 ELSE c.subruns * 1000000 END
 FROM submissions s WHERE s.dag_id = c.dag_id AND s.run = c.run AND s.stage = c.stage
 """
 MARKS = """

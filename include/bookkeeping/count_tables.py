@@ -36,6 +36,13 @@ stage_counts = sa.Table(
     sa.Column("bytes", sa.BigInteger, nullable=False, comment="Of accepted files that are still there."),
     sa.Column("events", sa.BigInteger, nullable=False, comment="In files that were ever accepted."),
     sa.Column("changed_at", sa.Double, nullable=False),
+    sa.Column(
+        "accepted_bytes",
+        sa.BigInteger,
+        nullable=False,
+        server_default=sa.text("0"),
+        comment="Of files that were ever accepted.",
+    ),
     sa.ForeignKeyConstraint(["experiment", "run"], [slices.c.experiment, slices.c.run]),
     sa.Index(None, "dag_id", "tranche"),
     comment="What became of the subruns of each stage of each slice, as of its last change.",

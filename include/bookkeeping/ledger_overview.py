@@ -35,6 +35,7 @@ SUMMED = (
     "duplicates",
     "duplicate_bytes",
     "bytes",
+    "accepted_bytes",
     "events",
 )
 ANSWERS = (ActionKind.ASK, ActionKind.RECOVER_AGAIN, ActionKind.ACCEPT, ActionKind.STOP)

@@ -50,6 +50,8 @@ class StageCount:
     duplicate_bytes: int
     bytes: int
     """Of accepted files that are still there."""
+    accepted_bytes: int
+    """Of accepted files, with those removed since."""
     events: int
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from include.campaign.plan import CampaignPlan
 
 KEY = ("experiment", "run", "stage")
-FILES = ("duplicates", "duplicate_bytes", "bytes", "events")
+FILES = ("duplicates", "duplicate_bytes", "bytes", "accepted_bytes", "events")
 
 
 def recount(
@@ -118,6 +118,7 @@ def _files(connection: Connection, experiment: str, run: int) -> dict[str, dict[
         summed(1, duplicate).label("duplicates"),
         summed(made.size, duplicate).label("duplicate_bytes"),
         summed(made.size, made.state == OutputState.ACCEPTED).label("bytes"),
+        summed(made.size, made.accepted_at.is_not(None)).label("accepted_bytes"),
         summed(sa.func.coalesce(made.events, 0), made.accepted_at.is_not(None)).label("events"),
     ).where(made.experiment == experiment, made.run == run)
     rows = connection.execute(query.group_by(made.stage))

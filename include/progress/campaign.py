@@ -150,8 +150,8 @@ def _judged(count: StageCount) -> Bar:
 def _space(state: TrancheState) -> list[Space]:
     found = []
     for line in state.stages:
-        known = line.bar.accepted and line.bytes
-        grown = round(line.bytes / line.bar.accepted * line.bar.subruns) if known else None
+        known = line.bar.accepted and line.accepted_bytes
+        grown = round(line.accepted_bytes / line.bar.accepted * line.bar.subruns) if known else None
         found.append(
             Space(
                 stage=line.stage, bytes=line.bytes, duplicate_bytes=line.duplicate_bytes,

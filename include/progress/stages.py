@@ -39,6 +39,9 @@ class StageLine:
     duplicates: int
     duplicate_bytes: int
     bytes: int
+    """Of accepted files that are still there."""
+    accepted_bytes: int
+    """Of accepted files, with those removed since."""
     events: int
 
 
@@ -124,6 +127,7 @@ def _line(
         duplicates=count.duplicates,
         duplicate_bytes=count.duplicate_bytes,
         bytes=count.bytes,
+        accepted_bytes=count.accepted_bytes,
         events=count.events,
     )
 

@@ -133,7 +133,9 @@ INSERT INTO slices VALUES ('demo', 1000, 'demo.z', 'manual__1', 0, 0, 4, 1);
 INSERT INTO submissions VALUES (1, 't', 'demo.z', 'manual__1', 1000, 'gen', 0, 'ended', '/w', '', 1, 1, 1);
 INSERT INTO submission_units VALUES (1, 0, 0, 0, '[]'), (1, 1, 1, 1, '[]');
 INSERT INTO submission_units VALUES (1, 2, 2, 2, '[]'), (1, 3, 3, 3, '[]');
-INSERT INTO verdicts VALUES (1, 0, 2, 2, 2, 'exit', 'failed', 'it exited with 1', 'log:3', 1)
+INSERT INTO verdicts VALUES (1, 0, 2, 2, 2, 'exit', 'failed', 'it exited with 1', 'log:3', 1);
+INSERT INTO outputs VALUES (1, 1, 'e', 'demo', 1000, 'reco', 'default', 0, 0, '/out', 70, 'a', 'b', 1,
+  'removed', 2, 2, 3)
 """
 
 
@@ -151,8 +153,10 @@ def test_a_ledger_of_revision_0001_keeps_its_counts(url):
         assert ledger.upgrade() == schema.HEAD
         assert ledger.problems() == []
         assert progress_of(ledger) == (0, 1, 3)
-        (mark,) = ledger.accepted_marks("demo.z", TRANCHE)
-        assert (mark.stage, mark.run, mark.at, mark.accepted) == ("gen", 1000, 1, 0)
+        marks = ledger.accepted_marks("demo.z", TRANCHE)
+        assert [(mark.stage, mark.at, mark.accepted) for mark in marks] == [("gen", 1, 0), ("reco", 2, 1)]
+        sizes = [(count.bytes, count.accepted_bytes) for count in ledger.slice_counts("demo.z", TRANCHE)]
+        assert sizes == [(0, 0), (0, 70), (0, 0)]
         assert ledger.submission("t").changes == RequestChanges()
         settle(ledger, "t", UNKNOWN, MISSING, UNKNOWN, UNKNOWN, verdicts=ledger.verdicts("t"))
         assert progress_of(ledger) == (0, 1, 3)

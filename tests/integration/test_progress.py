@@ -116,6 +116,26 @@ def test_the_page_of_a_campaign(filled: Ledger) -> None:
         campaign_page(filled, "demo.none", None, now=LATER)
 
 
+def test_the_space_of_a_complete_stage_counts_what_was_removed_too(ledger: Ledger) -> None:
+    reserve(ledger, "z", runs=(1000, 1999), slices=2)
+    made = {}
+    for cluster, stage in enumerate(("gen", "reco"), 7):
+        tag = submit(ledger, "z", stage, 1000, cluster=cluster)
+        check(ledger, tag, good=4, run=1000, stage=stage, cluster=cluster, now=NOW + 300)
+        made[stage] = ledger.outputs(tag)
+    merged = intend(ledger, "merge_reco", ranges=[(0, 3)])
+    accept(ledger, merged, [output("merge_reco", 0, last=3)], now=NOW + 500)
+    before = {each.stage: each.forecast for each in campaign_page(ledger, "demo.z", None, now=LATER).space}
+    gone = [*made["gen"][:3], *made["reco"]]
+    ledger.begin_removal(gone, experiment="demo", now=NOW + 600)
+    ledger.finish_removal(gone, experiment="demo", now=NOW + 600)
+    gen, reco, _ = campaign_page(ledger, "demo.z", None, now=LATER).space
+    assert (gen.bytes, reco.bytes) == (made["gen"][3].size, 0)
+    size = sum(each.size for each in made["gen"])
+    assert gen.forecast == before["gen"] == 2 * size
+    assert reco.forecast == before["reco"] is not None
+
+
 def test_curves_rise_as_jobs_end_and_are_corrected_by_checks(filled: Ledger) -> None:
     gen, reco, _ = campaign_curves(filled, "demo.z", TRANCHE, now=LATER)
     shares = [share for _, share in gen.points]

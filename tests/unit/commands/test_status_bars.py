@@ -17,7 +17,7 @@ NOW = 1_000_000.0
 def line(estimate: Estimate, **parts: int) -> StageLine:
     return StageLine(
         stage="gen", is_merge=False, bar=Bar(**parts), estimate=estimate, duplicates=0, duplicate_bytes=0,
-        bytes=0, events=0,
+        bytes=0, accepted_bytes=0, events=0,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from include.progress.bars import PARTS, Bar, bar_of, total
 
 COUNT = StageCount(
     dag_id="d", tranche="t", run=None, stage="gen", number=0, is_merge=False, subruns=100, accepted=0,
-    missing=0, held=0, sent=100, duplicates=0, duplicate_bytes=0, bytes=0, events=0,
+    missing=0, held=0, sent=100, duplicates=0, duplicate_bytes=0, bytes=0, accepted_bytes=0, events=0,
 )  # fmt: skip
 OPEN = OpenSubmission(
     tag="x", dag_id="d", tranche="t", run=1, stage="gen", state=SubmissionState.SUBMITTED, jobs_open=100,
