@@ -158,13 +158,12 @@ def counts_text(bar: Bar) -> str:
 def end_text(line: StageLine, *, now: float) -> str:
     """Return rate and end in words."""
     estimate = line.estimate
-    if estimate.outlook is Outlook.DONE:
-        return "" if line.bar.accepted == line.bar.subruns else "no job left"
     if estimate.outlook is not Outlook.KNOWN or estimate.end is None:
         words = {
             Outlook.EARLY: "too early for a rate",
             Outlook.STALLED: "stalled: no job has ended for hours",
             Outlook.WAITING: "waits",
+            Outlook.INCOMPLETE: "no job left for some",
         }
         return words.get(estimate.outlook, "")
     early, late = estimate.early or estimate.end, estimate.late or estimate.end

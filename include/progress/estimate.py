@@ -39,6 +39,8 @@ class Outlook(StrEnum):
     """Jobs have ended before, none within the time looked at."""
     WAITING = "waiting"
     """Nothing was sent yet."""
+    INCOMPLETE = "incomplete"
+    """What remains has no job that goes on: it failed, is held, or was not judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +122,9 @@ def after_parents(own: Estimate, parents: Iterable[Estimate]) -> Estimate:
     unclear = next((each for each in ends if each.outlook is not Outlook.KNOWN), None)
     if unclear is not None or own.outlook is not Outlook.KNOWN:
         # What waits for something without an end has none either.
-        outlook = own.outlook if own.outlook is not Outlook.KNOWN else Outlook.EARLY
-        return Estimate(outlook=outlook, rate=own.rate)
+        lacks = any(each.outlook is Outlook.INCOMPLETE for each in ends)
+        unknown = Outlook.INCOMPLETE if lacks else Outlook.EARLY
+        return Estimate(outlook=unknown if own.outlook is Outlook.KNOWN else own.outlook, rate=own.rate)
     return Estimate(
         outlook=Outlook.KNOWN,
         rate=own.rate,
@@ -136,7 +139,7 @@ def latest_of(estimates: Iterable[Estimate]) -> Estimate:
     some = [each for each in estimates if each.outlook is not Outlook.DONE]
     if not some:
         return Estimate(outlook=Outlook.DONE)
-    for outlook in (Outlook.STALLED, Outlook.EARLY, Outlook.WAITING):
+    for outlook in (Outlook.STALLED, Outlook.INCOMPLETE, Outlook.EARLY, Outlook.WAITING):
         if any(each.outlook is outlook for each in some):
             return Estimate(outlook=outlook)
     return Estimate(

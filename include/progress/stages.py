@@ -133,8 +133,10 @@ def _line(
 
 
 def _outlook(bar: Bar, points: Sequence[Point], *, now: float) -> Estimate:
-    if bar.to_end == 0:
+    if bar.accepted == bar.subruns:
         return Estimate(outlook=Outlook.DONE)
+    if bar.to_end == 0:
+        return Estimate(outlook=Outlook.INCOMPLETE)
     if not points and bar.waiting == bar.to_end:
         return Estimate(outlook=Outlook.WAITING)
     return estimate(points, bar.to_end, now=now)

@@ -27,6 +27,7 @@ _NO_END = {
     Outlook.EARLY: "too early to tell",
     Outlook.STALLED: "stalled",
     Outlook.WAITING: "waits",
+    Outlook.INCOMPLETE: "no job left for some",
 }
 
 

@@ -115,6 +115,14 @@ def test_a_stage_ends_no_earlier_than_its_parents() -> None:
     assert after_parents(stalled, [known(9.0)]) == stalled
 
 
+def test_what_has_no_job_left_has_no_end_and_gives_none() -> None:
+    incomplete = Estimate(outlook=Outlook.INCOMPLETE)
+    child = after_parents(known(9.0), [known(5.0), incomplete])
+    assert (child.outlook, child.rate, child.end) == (Outlook.INCOMPLETE, 1.0, None)
+    assert after_parents(incomplete, [known(9.0)]) == incomplete
+    assert latest_of([known(5.0), incomplete]) == incomplete
+
+
 def test_all_is_done_when_the_last_is() -> None:
     assert latest_of([known(5.0), known(9.0)]).end == 9.0
     assert latest_of([]).outlook is Outlook.DONE

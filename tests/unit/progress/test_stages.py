@@ -1,0 +1,39 @@
+"""How stages stand: what is done, and what only looks so."""
+
+from __future__ import annotations
+
+import pytest
+
+from include.bookkeeping.overview_records import Overview, StageCount, TrancheFacts
+from include.progress.estimate import Outlook
+from include.progress.stages import states_of
+
+NOW = 1_800_000_000.0
+FACTS = TrancheFacts(
+    dag_id="d", tranche="t", dag_run_id="r", owner="", phase="", reserved_at=NOW - 9000, slices=1, finished=0,
+    in_flight=1, first_run=1, last_run=1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("accepted", "missing", "held", "outlook"),
+    [
+        (10, 0, 0, Outlook.DONE),
+        (7, 3, 0, Outlook.INCOMPLETE),
+        (7, 0, 3, Outlook.INCOMPLETE),
+        (7, 0, 0, Outlook.INCOMPLETE),
+    ],
+    ids=["all-accepted", "failed", "held", "not-judged"],
+)
+def test_a_stage_is_done_only_once_all_is_accepted(
+    accepted: int, missing: int, held: int, outlook: Outlook
+) -> None:
+    count = StageCount(
+        dag_id="d", tranche="t", run=None, stage="gen", number=0, is_merge=False, subruns=10,
+        accepted=accepted, missing=missing, held=held, sent=10, duplicates=0, duplicate_bytes=0, bytes=0,
+        accepted_bytes=0, events=0,
+    )  # fmt: skip
+    overview = Overview(tranches=(FACTS,), counts=(count,), submissions=(), ended=(), questions=())
+    (state,) = states_of(overview, now=NOW)
+    assert state.stages[0].estimate.outlook is outlook
+    assert state.estimate.outlook is outlook
