@@ -13,13 +13,14 @@ from prometheus_client.registry import Collector
 
 from include.errors import LedgerError
 from include.progress.bars import PARTS
-from include.progress.estimate import Outlook
+from include.progress.estimate import latest_of
 from include.progress.stages import looks, states_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from include.bookkeeping.ledger import Ledger
+    from include.progress.estimate import Estimate
     from include.progress.stages import StageLine, TrancheState
 
 MOST_CAMPAIGNS = 500
@@ -73,7 +74,7 @@ METRICS = (
     ),
     Metric(
         name="prodsys_end_timestamp_seconds",
-        meaning="When a campaign will be done, where that can be told.",
+        meaning="When a campaign will be done, where that can be told of all its dag_runs.",
         labels=(*CAMPAIGN, "bound"),
     ),
     Metric(
@@ -230,9 +231,10 @@ def _fill(gauges: _Gauges, ledger: Ledger, *, now: float) -> None:
     known = {state.facts.dag_id for state in states}
     gauges.add("prodsys_campaigns", len(known))
     gauges.add("prodsys_campaigns_left_out", len(known - chosen))
-    for state in states:
-        if state.facts.dag_id in chosen:
-            _fill_tranche(gauges, state)
+    shown = [state for state in states if state.facts.dag_id in chosen]
+    for state in shown:
+        _fill_tranche(gauges, state)
+    _fill_ends(gauges, shown)
     gauges.ratios()
     for each in ledger.submission_counts():
         if each.dag_id in chosen:
@@ -270,14 +272,18 @@ def _fill_tranche(gauges: _Gauges, state: TrancheState) -> None:
     gauges.add("prodsys_questions", len(state.questions), *names)
     if state.seen_at is not None:
         gauges.latest("prodsys_last_count_timestamp_seconds", state.seen_at, *names)
-    if state.estimate.outlook is Outlook.KNOWN:
-        for bound, at in (
-            ("early", state.estimate.early),
-            ("expected", state.estimate.end),
-            ("late", state.estimate.late),
-        ):
+
+
+def _fill_ends(gauges: _Gauges, states: Iterable[TrancheState]) -> None:
+    """Tell when all dag_runs of a campaign are done; nothing where the end of one cannot be told."""
+    found: dict[str, list[Estimate]] = {}
+    for state in states:
+        found.setdefault(state.facts.dag_id, []).append(state.estimate)
+    for dag_id, some in found.items():
+        end = latest_of(some)
+        for bound, at in (("early", end.early), ("expected", end.end), ("late", end.late)):
             if at is not None:
-                gauges.latest("prodsys_end_timestamp_seconds", at, *names, bound)
+                gauges.add("prodsys_end_timestamp_seconds", at, *_names(dag_id), bound)
 
 
 def _fill_stage(gauges: _Gauges, line: StageLine, names: tuple[str, ...]) -> None:

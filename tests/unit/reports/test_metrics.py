@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from prometheus_client.parser import text_string_to_metric_families
 
 from include.bookkeeping.ledger import Ledger
+from include.bookkeeping.tables import slices
+from include.campaign.naming import submission_tag
 from include.campaign.states import ActionKind
 from include.reports import metrics
 from tests import ledger_records as records
@@ -62,6 +64,32 @@ def test_a_campaign_in_the_middle(told: Ledger) -> None:
     assert of(found, "slices", **campaign, state="finished") == 0
     assert of(found, "schedd_jobs", schedd="ap1") == 5
     assert (of(found, "campaigns"), of(found, "campaigns_left_out"), of(found, "ledger_up")) == (2, 0, 1)
+
+
+def begin(ledger: Ledger, tranche: str, run: int) -> str:
+    """Let a dag_run of one slice and one stage be in flight since NOW; return its submission's tag."""
+    plan = records.campaign_plan(stages=(records.stage_plan("gen"),))
+    ledger.reserve(plan, tranche=tranche, dag_run_id=tranche, slices=1, now=NOW)
+    with ledger._write() as connection:
+        connection.execute(slices.update().values(in_flight_since=NOW))
+    tag = submission_tag(dag_id="demo.z", tranche=tranche, run=run, stage="gen", recovery=0)
+    ledger.intend(
+        tag=tag, dag_id="demo.z", tranche=tranche, run=run, stage="gen", recovery=0,
+        units=records.units([(n, n) for n in range(4)]), work_dir="/work", now=NOW,
+    )  # fmt: skip
+    ledger.record_submitted(tag, clusters=[("ap1", run, 4)], message="", now=NOW)
+    return tag
+
+
+def test_a_campaign_has_an_end_only_where_all_its_dag_runs_have_one(empty: Ledger) -> None:
+    campaign = {"experiment": "demo", "campaign": "z", "bound": "expected"}
+    first = begin(empty, "first", 1000)
+    empty.record_progress([records.sample(first, NOW + 2 * 3600, running=2, completed=2)])
+    assert of(told_of(empty), "end_timestamp_seconds", **campaign) == NOW + 6 * 3600
+    second = begin(empty, "second", 1001)
+    assert not [name for name, _ in told_of(empty) if name == "prodsys_end_timestamp_seconds"]
+    empty.record_progress([records.sample(second, NOW + 2 * 3600, running=1, completed=3)])
+    assert of(told_of(empty), "end_timestamp_seconds", **campaign) == NOW + 6 * 3600
 
 
 def test_an_empty_ledger_and_one_that_is_away(empty: Ledger, tmp_path: Path) -> None:
