@@ -21,6 +21,8 @@ LEAST_BELOW = 0.1
 """The low end of the rate is at least this share of it, so that the late end stays a number."""
 HORIZON_S = 3 * 3600.0
 """Time looked back at, seconds; less where the work is younger."""
+FARTHEST_S = 10 * 366 * 86_400.0
+"""An end farther away is none: what has gone so slowly until now says nothing of it."""
 
 Point = tuple[float, float]
 """(epoch seconds, jobs done by then); never falling."""
@@ -34,7 +36,7 @@ class Outlook(StrEnum):
     KNOWN = "known"
     """The rate tells the end."""
     EARLY = "early"
-    """Too few jobs have ended to tell a rate."""
+    """Too few jobs have ended to tell a rate, or to come to an end within FARTHEST_S."""
     STALLED = "stalled"
     """Jobs have ended before, none within the time looked at."""
     WAITING = "waiting"
@@ -76,7 +78,7 @@ def estimate(points: Sequence[Point], remaining: float, *, now: float) -> Estima
     done = sum(parts)
     if done <= 0 and known[-1][1] > 0:
         return Estimate(outlook=Outlook.STALLED, rate=0.0)
-    if done < min(MIN_DONE, remaining):
+    if done < min(MIN_DONE, remaining) or remaining * span / done > FARTHEST_S:
         return Estimate(outlook=Outlook.EARLY)
     rate, error = done / span, _error(parts, span=span)
     low = max(rate - BAND * error, LEAST_BELOW * rate)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 
 import pytest
 
-from include.progress.estimate import Estimate, Outlook, after_parents, estimate, latest_of, value_at
+from include.progress.estimate import (
+    FARTHEST_S,
+    Estimate,
+    Outlook,
+    after_parents,
+    estimate,
+    latest_of,
+    value_at,
+)
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -49,6 +58,14 @@ def test_too_little_says_nothing(points: list[tuple[float, float]]) -> None:
 
 def test_a_small_rest_needs_no_more_ends_than_it_has() -> None:
     assert estimate([(NOW - 600, 0.0), (NOW, 2.0)], remaining=2, now=NOW).outlook is Outlook.KNOWN
+
+
+def test_an_absurdly_far_end_is_none() -> None:
+    points = [(NOW - 3 * HOUR, 0.0), (NOW, 4.0)]
+    assert estimate(points, remaining=10**9, now=NOW) == Estimate(outlook=Outlook.EARLY)
+    told = estimate(points, remaining=FARTHEST_S / HOUR, now=NOW)
+    assert told.late is not None
+    assert datetime.fromtimestamp(told.late, tz=UTC).year < 2200
 
 
 def test_what_stood_still_all_the_time_is_stalled() -> None:
