@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
@@ -18,6 +18,9 @@ from include.bookkeeping.overview_records import (
 )
 from include.bookkeeping.tables import clusters, dag_runs, jobs, submission_units, submissions
 from include.campaign.states import JobStatus, SubmissionState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NO_SITE = "?"
 LOOKUPS = 20_000
@@ -131,22 +134,27 @@ class LedgerCampaignPage(LedgerDatabase):
             for row in rows
         ]
 
-    def site_lines(self, dag_id: str, tranche: str) -> list[SiteLine]:
-        """Return how jobs ended at each site, the site with the most jobs first."""
+    def site_lines(self, dag_id: str, tranche: str, cpus: Mapping[str, int]) -> list[SiteLine]:
+        """Return how jobs ended at each site, the most jobs first; `cpus` is what a stage's job asks for."""
         ended = jobs.c.status == int(JobStatus.COMPLETED)
         good = ended & (jobs.c.exit_code == 0) & jobs.c.exit_signal.is_(None)
         bad = ended & ((jobs.c.exit_code != 0) | jobs.c.exit_signal.is_not(None))
         site = sa.func.coalesce(jobs.c.site, NO_SITE).label("site")
         total = sa.func.count()
+        measured = jobs.c.cpu_s.is_not(None) & jobs.c.wall_s.is_not(None)
+        cores = jobs.c.wall_s * sa.case(dict(cpus), value=submissions.c.stage, else_=1)
 
         def counted(where: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
             return sa.func.sum(sa.case((where, 1), else_=0))
+
+        def seconds(value: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
+            return sa.func.sum(sa.case((measured, value), else_=0.0))
 
         query = (
             sa.select(
                 site, total.label("total"), counted(good).label("good"), counted(bad).label("bad"),
                 sa.func.coalesce(sa.func.sum(jobs.c.wall_s), 0.0).label("wall_s"),
-                sa.func.coalesce(sa.func.sum(jobs.c.cpu_s), 0.0).label("cpu_s"),
+                seconds(jobs.c.cpu_s).label("cpu_s"), seconds(cores).label("core_s"),
             )
             .join_from(submissions, jobs)
             .where(submissions.c.dag_id == dag_id, submissions.c.tranche == tranche)
@@ -158,6 +166,7 @@ class LedgerCampaignPage(LedgerDatabase):
                 SiteLine(
                     site=row.site, good=int(row.good), bad=int(row.bad),
                     other=int(row.total - row.good - row.bad), wall_s=row.wall_s, cpu_s=row.cpu_s,
+                    core_s=row.core_s,
                 )
                 for row in connection.execute(query)
             ]  # fmt: skip

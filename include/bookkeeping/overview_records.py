@@ -155,6 +155,9 @@ class SiteLine:
     """Held, removed, or without a known end."""
     wall_s: float
     cpu_s: float
+    """Of the jobs whose CPU and wall time are both known."""
+    core_s: float
+    """Wall time times requested CPUs of the same jobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,7 @@ def campaign_page(ledger: Ledger, dag_id: str, tranche: str | None, *, now: floa
     state = _after_parents(state, plan)
     counts = ledger.slice_counts(dag_id, chosen)
     actions = ledger.actions(dag_id=dag_id, tranche=chosen)
+    cpus = {stage.name: stage.resources.cpus for stage in plan.stages}
     return CampaignPage(
         at=now,
         dag_id=dag_id,
@@ -84,7 +85,7 @@ def campaign_page(ledger: Ledger, dag_id: str, tranche: str | None, *, now: floa
         tranches=tuple(tranches),
         slices=tuple(_slices(counts)),
         submissions=tuple(ledger.submission_lines(dag_id, chosen, limit=SUBMISSIONS_SHOWN)),
-        sites=tuple(ledger.site_lines(dag_id, chosen)),
+        sites=tuple(ledger.site_lines(dag_id, chosen, cpus)),
         space=tuple(_space(state)),
         actions=tuple(reversed(actions[-ACTIONS_SHOWN:])),
         plan=plan,

@@ -40,7 +40,7 @@ class Tallies:
     outputs: tuple[OutputTally, ...]
     submissions: tuple[SubmissionTally, ...]
     cpus: dict[tuple[str, str], int]
-    """(campaign, stage) → CPUs that a job asks for, by the campaign's latest plan."""
+    """(campaign, stage) → CPUs that a job asks for, by the dag_run's plan, of several the latest."""
 
     def rows(self, place: Callable[[str, str], tuple[str, str]]) -> dict[tuple[str, str], Row]:
         """Return (campaign, name) → row; `place` says where a campaign's stage belongs. In order of place."""
@@ -103,14 +103,14 @@ def tallies_of(
         jobs=jobs,
         outputs=tuple(ledger.output_tallies(scope, intervals)),
         submissions=tuple(submissions),
-        cpus=_cpus(ledger, {each.dag_id for each in jobs}),
+        cpus=_cpus(ledger, {each.dag_id for each in jobs}, scope.tranche),
     )
 
 
-def _cpus(ledger: Ledger, dag_ids: Iterable[str]) -> dict[tuple[str, str], int]:
+def _cpus(ledger: Ledger, dag_ids: Iterable[str], tranche: str | None) -> dict[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = {}
     for dag_id in sorted(dag_ids):
-        for stage in ledger.plan_of(dag_id, ledger.tranches(dag_id)[-1]).stages:
+        for stage in ledger.plan_of(dag_id, tranche or ledger.tranches(dag_id)[-1]).stages:
             found[dag_id, stage.name] = stage.resources.cpus
     return found
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
 
+from include.campaign.naming import submission_tag
 from include.errors import ProdsysError
+from include.progress.campaign import campaign_page
 from include.reports.campaign import campaign_report
+from include.reports.figures import Work
 from include.reports.week import week_report
 from include.reports.writing import as_json
 from tests import report_records as story
-from tests.ledger_records import NOW, TRANCHE, campaign_plan
+from tests.ledger_records import CHAIN, NOW, TRANCHE, campaign_plan, job, stage_plan, units
 
 HOUR = 3600.0
 LATER = NOW + 4 * HOUR
@@ -77,6 +81,31 @@ def test_one_dag_run_of_a_campaign(told):
     assert campaign_report(told, "demo.z", now=LATER, tranche="later").total.subruns == 12
     only = campaign_report(told, "demo.z", now=LATER, tranche=TRANCHE)
     assert (only.total.subruns, only.total.accepted) == (24, 5)
+
+
+def test_sites_of_a_dag_run_are_as_efficient_as_on_its_page(told):
+    wide = replace(stage_plan("gen"), resources=replace(stage_plan("gen").resources, cpus=2))
+    later = campaign_plan(stages=(wide, *CHAIN[1:]))
+    told.reserve(later, tranche="later", dag_run_id="r", slices=1, now=NOW + 1)
+    tag = submission_tag(dag_id="demo.z", tranche="later", run=1002, stage="gen", recovery=0)
+    told.intend(
+        tag=tag, dag_id="demo.z", tranche="later", run=1002, stage="gen", recovery=0, units=units([(0, 0)]),
+        work_dir="/w", now=NOW + 2,
+    )  # fmt: skip
+    told.record_submitted(tag, clusters=[("ap1", 20, 1)], message="", now=NOW + 2)
+    told.record_jobs(tag, [job(0, cluster=20, site="FNAL", wall_s=HOUR, cpu_s=HOUR)])
+    for tranche, fnal in ((TRANCHE, (2 * 2700 + 1800) / (3 * HOUR)), ("later", 0.5)):
+        page = {
+            each.site: each.cpu_s / each.core_s if each.core_s else None
+            for each in campaign_page(told, "demo.z", tranche, now=LATER).sites
+        }
+        assert page["FNAL"] == fnal
+        report: dict[str, Work] = {}
+        for row in campaign_report(told, "demo.z", now=LATER, tranche=tranche).sites:
+            report[row.name] = report.get(row.name, Work()) + row.work
+        assert {
+            "?" if site == "not known" else site: work.cpu_efficiency for site, work in report.items()
+        } == page
 
 
 def test_what_the_ledger_has_not_is_refused_with_the_nearest(told):
