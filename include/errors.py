@@ -14,7 +14,8 @@ ProdsysError
 ├── LedgerError           the bookkeeping database refused or contradicts itself
 │   └── LedgerUnavailable   it cannot be reached or is busy: trying again helps
 ├── LogsError             the logs' database refused or contradicts itself, or a question to it is wrong
-│   └── LogsUnavailable     it cannot be reached or is busy: trying again helps
+│   ├── LogsUnavailable     it cannot be reached or is busy: trying again helps
+│   └── NoSuchLog           there is no log of that id
 ├── PostRefused           what a job sent to the log server is not taken; carries reason and HTTP status
 ├── AirflowUnreachable    Airflow's REST API gave no usable answer: nothing is known of its dag_runs
 ├── StorageError          an area cannot be read or written
@@ -97,6 +98,10 @@ class LogsError(ProdsysError):
 
 class LogsUnavailable(LogsError):
     """The log server's database cannot be reached or is busy; nothing was written, and trying again helps."""
+
+
+class NoSuchLog(LogsError):
+    """There is no log of that id: it expired, or never was."""
 
 
 class PostRefused(ProdsysError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from include.errors import LogsError, LogsUnavailable, PostRefused
+from include.errors import LogsError, LogsUnavailable, NoSuchLog, PostRefused
 from include.logserver.app import HEADERS, bearer, refusal
 from include.logserver.records import LARGEST_OFFSET, LogInfo, LogPiece, Where
 from include.logserver.tokens import read_reader_token
@@ -117,4 +117,4 @@ def _refused(_: Request, error: Exception) -> Response:
 def _failed(_: Request, error: Exception) -> Response:
     if isinstance(error, LogsUnavailable):
         return refusal(503, "the database does not answer")
-    return refusal(404 if "there is no log" in str(error) else 400, str(error))
+    return refusal(404 if isinstance(error, NoSuchLog) else 400, str(error))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.errors import LogsError
+from include.errors import NoSuchLog
 from include.logserver.database import LogDatabase
 from include.logserver.lines import LONGEST_LINE, lines_of
 from include.logserver.records import LARGEST_OFFSET, LogInfo, LogLine, LogPiece, Where
@@ -38,12 +38,12 @@ class LogReading(LogDatabase):
             return infos(connection, conditions(where), order=logs.c.id.desc(), limit=limit, offset=offset)
 
     def log(self, number: int) -> LogInfo:
-        """Return one log; LogsError if there is none of that id."""
+        """Return one log; NoSuchLog if there is none of that id."""
         with self._read() as connection:
             return _one(connection, number)
 
     def tail(self, number: int, *, max_bytes: int = TAIL_BYTES) -> LogPiece:
-        """Return a log's last whole lines; LogsError if there is no such log.
+        """Return a log's last whole lines; NoSuchLog if there is none of that id.
 
         Go on with `since(number, piece.stop)`: nothing is shown twice, and what is not there is a line with
         `missing` bytes.
@@ -58,7 +58,7 @@ class LogReading(LogDatabase):
         return LogPiece(lines=piece.lines[1:], start=first.offset, stop=piece.stop)
 
     def since(self, number: int, offset: int, *, max_bytes: int = PIECE_BYTES) -> LogPiece:
-        """Return whole lines from `offset` on, none if nothing is new; LogsError if there is no such log.
+        """Return whole lines from `offset` on, none if nothing is new; NoSuchLog if there is none of that id.
 
         While the job runs, a last line that has no end yet is left for the next call.
         """
@@ -140,7 +140,7 @@ def _info(row: Row[Any]) -> LogInfo:
 def _one(connection: Connection, number: int) -> LogInfo:
     found = infos(connection, [logs.c.id == number]) if 0 <= number < LARGEST_OFFSET else []
     if not found:
-        raise LogsError(f"there is no log {number}: it expired, or never was")
+        raise NoSuchLog(f"there is no log {number}: it expired, or never was")
     return found[0]
 
 

@@ -21,6 +21,7 @@ from tests.unit.logserver.conftest import CLAIMS, NOW, RECO, text_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 KEY = "k" * 40
 MINE = {"Authorization": f"Bearer {job_token(KEY, CLAIMS, expires=NOW + 60)}"}
@@ -197,6 +198,16 @@ def test_a_database_that_is_away_is_said() -> None:
                 await intake.stop()
 
     asyncio.run(scenario())
+
+
+def test_a_database_that_is_not_there_is_no_missing_log(tmp_path: Path) -> None:
+    async def scenario(store: LogStore) -> None:
+        async with serving(store) as (client, _):
+            answer = await client.get("/v1/logs", headers=READER)
+            assert (answer.status_code, "there is no database" in answer.text) == (400, True)
+
+    with LogStore(f"sqlite:///{tmp_path}/there is no log/logs.db") as store:
+        asyncio.run(scenario(store))
 
 
 def test_reading_needs_a_readers_token(store: LogStore) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from include.bookkeeping.ledger import Ledger
-from include.errors import LogsError
+from include.errors import LogsError, NoSuchLog
 from include.logserver.database import HEAD
 from include.logserver.records import JobEnd, Limits, Where
 from include.logserver.store import LogStore
@@ -129,7 +129,7 @@ def test_logs_are_found_by_what_they_are(store: LogStore) -> None:
 @pytest.mark.parametrize("number", [1, -1, 2**63, 2**70])
 def test_a_log_that_is_not_there_is_named(store: LogStore, number: int) -> None:
     for act in (store.log, store.tail, lambda n: store.since(n, 0)):
-        with pytest.raises(LogsError, match=re.escape(f"there is no log {number}")):
+        with pytest.raises(NoSuchLog, match=re.escape(f"there is no log {number}")):
             act(number)
 
 
