@@ -105,8 +105,7 @@ def _reader_token(key: str, name: str) -> str:
 
 def _found(found: Found, *, as_json: bool) -> None:
     if as_json:
-        hits = [{"log": _info(hit.log), "line": asdict(hit.line), "at": hit.at} for hit in found.hits]
-        typer.echo(json.dumps({"hits": hits, "before": found.before, "complete": found.complete}, indent=2))
+        typer.echo(json.dumps(found.to_dict(), indent=2))
         return
     for hit in found.hits:
         log = hit.log
@@ -124,7 +123,7 @@ def _show(store: LogStore, log: LogInfo, *, follow: bool, whole: bool, as_json: 
     if as_json:
         pieces = list(store.whole(log.id)) if whole else [store.tail(log.id)]
         lines = [asdict(line) for piece in pieces for line in piece.lines]
-        typer.echo(json.dumps({"log": _info(log), "lines": lines}, indent=2))
+        typer.echo(json.dumps({"log": log.to_dict(), "lines": lines}, indent=2))
         return
     typer.echo(_line_of(log), err=True)
     stop = 0
@@ -150,7 +149,7 @@ def _print(piece: LogPiece) -> int:
 
 def _list(found: list[LogInfo], where: Where, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"logs": [_info(log) for log in found]}, indent=2))
+        typer.echo(json.dumps({"logs": [log.to_dict() for log in found]}, indent=2))
         return
     for log in found[:SHOWN]:
         typer.echo(_line_of(log))
@@ -178,10 +177,6 @@ def _subruns(log: LogInfo) -> str:
         return "subrun ?"
     more = "" if log.last_subrun == log.first_subrun else f"-{log.last_subrun}"
     return f"subrun {log.first_subrun}{more}"
-
-
-def _info(log: LogInfo) -> dict[str, Any]:
-    return {**asdict(log), "job_id": log.job_id}
 
 
 def _job(text: str | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from include.errors import LogsError, LogsUnavailable, NoSuchLog, PostRefused
 from include.logserver.app import HEADERS, bearer, refusal
-from include.logserver.records import LARGEST_OFFSET, LogInfo, LogPiece, Where
+from include.logserver.records import LARGEST_OFFSET, Before, Where
 from include.logserver.tokens import read_reader_token
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Text = Annotated[str | None, Query(max_length=300)]
 Number = Annotated[int | None, Query(ge=0, le=2**53)]
+Place = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}:[0-9]{1,16}$")]
 Moment = Annotated[float | None, Query(ge=0, le=1e11)]
 
 
@@ -57,12 +58,12 @@ def add_routes(app: FastAPI, intake: Intake) -> None:
 
     @router.get("/logs")
     def logs(where: Meant, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Any:
-        return {"logs": [info(log) for log in store.logs(where, limit=limit)]}
+        return {"logs": [log.to_dict() for log in store.logs(where, limit=limit)]}
 
     @router.get("/logs/{number}")
     def log(number: int, since: Annotated[int | None, Query(ge=0, le=LARGEST_OFFSET)] = None) -> Any:
         found = store.tail(number) if since is None else store.since(number, since)
-        return {"log": info(store.log(number)), **piece(found)}
+        return {"log": store.log(number).to_dict(), **asdict(found)}
 
     @router.get("/logs/{number}/raw")
     def raw(number: int) -> Response:
@@ -75,11 +76,10 @@ def add_routes(app: FastAPI, intake: Intake) -> None:
         where: Meant,
         text: Annotated[str, Query(max_length=500)],
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        before: Number = None,
+        before: Place = None,
     ) -> Any:
-        found = store.search(text, where, limit=limit, before=before)
-        hits = [{"log": info(hit.log), "line": asdict(hit.line), "at": hit.at} for hit in found.hits]
-        return {"hits": hits, "before": found.before, "complete": found.complete}
+        place = None if before is None else Before.parse(before)
+        return store.search(text, where, limit=limit, before=place).to_dict()
 
     @router.get("/refusals")
     def refusals() -> Any:
@@ -98,16 +98,6 @@ def _readers_of(intake: Intake) -> Callable[[Request, Response], str]:
         return read_reader_token(intake.key, bearer(request), now=intake.clock())
 
     return reader
-
-
-def info(log: LogInfo) -> dict[str, Any]:
-    """Return a log's description as JSON values."""
-    return {**asdict(log), "job_id": log.job_id}
-
-
-def piece(found: LogPiece) -> dict[str, Any]:
-    """Return lines as JSON values."""
-    return asdict(found)
 
 
 def _refused(_: Request, error: Exception) -> Response:

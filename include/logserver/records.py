@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 BLOCK_BYTES = 64 << 10
@@ -136,6 +136,10 @@ class LogInfo:
         job = ".".join("?" if part is None else str(part) for part in (self.cluster, self.process))
         return f"{job}@{self.schedd}" if self.schedd else job
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON values."""
+        return {**asdict(self), "job_id": self.job_id}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
@@ -192,14 +196,44 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """Where a search goes on: at what is older than a line."""
+
+    block: int
+    """The id of the line's block."""
+    offset: int = 0
+    """Of the line in its log; 0: all of the block is done."""
+
+    @classmethod
+    def parse(cls, text: str) -> Before:
+        """Read what `str` made; ValueError if it is something else."""
+        block, _, offset = text.partition(":")
+        return cls(block=int(block), offset=int(offset))
+
+    def __str__(self) -> str:
+        """Return it as text for an address."""
+        return f"{self.block}:{self.offset}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What a search found, the newest first."""
 
     hits: tuple[Hit, ...] = field(default=())
-    before: int | None = None
+    before: Before | None = None
     """Where to go on for older ones; null: there are no more."""
     complete: bool = True
     """False: it stopped because it took too long, and there may be more."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values: each log once, however many of its lines are hits."""
+        logs = {hit.log.id: hit.log for hit in self.hits}
+        return {
+            "logs": [log.to_dict() for log in logs.values()],
+            "hits": [{"log": hit.log.id, "line": asdict(hit.line), "at": hit.at} for hit in self.hits],
+            "before": None if self.before is None else str(self.before),
+            "complete": self.complete,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

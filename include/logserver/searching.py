@@ -9,7 +9,7 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 
 from include.logserver.lines import Wanted, lines_of
 from include.logserver.reading import EVERYTHING, LogReading, conditions, infos
-from include.logserver.records import Found, Hit, LogLine
+from include.logserver.records import Before, Found, Hit, LogLine
 from include.logserver.tables import blocks, logs, submissions
 
 if TYPE_CHECKING:
@@ -32,13 +32,14 @@ class LogSearching(LogReading):
         where: Where = EVERYTHING,
         *,
         limit: int = 100,
-        before: int | None = None,
+        before: Before | None = None,
         seconds: float = SECONDS,
     ) -> Found:
-        """Return lines that have all of `text`: words, "several words", begin*; newest first.
+        """Return `limit` lines at most that have all of `text`: words, "several words", begin*; newest first.
 
         Case and what is neither letter nor digit do not count. `before` goes on where an earlier answer
-        ended. LogsError if there is no word in `text`. A line that was sent in two pieces counts as two.
+        ended, be it within a block. LogsError if there is no word in `text`. A line that was sent in two
+        pieces counts as two.
         """
         wanted = Wanted.parse(text)
         deadline, hits, over = time.monotonic() + seconds, list[tuple[int, LogLine, float]](), False
@@ -46,11 +47,14 @@ class LogSearching(LogReading):
             while not over and len(hits) < limit and time.monotonic() < deadline:
                 found = connection.execute(_blocks(connection, wanted, where, before)).all()
                 over = len(found) < AT_ONCE
-                for place, row in enumerate(found, 1):
-                    hits += [(row.log_id, line, row.at) for line in _hits(wanted, row)]
-                    before = row.id
+                for row in found:
+                    lines = _hits(wanted, row, before)
+                    taken = lines[: limit - len(hits)]
+                    hits += [(row.log_id, line, row.at) for line in taken]
+                    rest = len(taken) < len(lines)
+                    before = Before(block=row.id, offset=taken[-1].offset if rest else 0)
                     if len(hits) >= limit:
-                        over = over and place == len(found)
+                        over = over and not rest and row is found[-1]
                         break
             numbers = {number for number, _, _ in hits}
             of = {log.id: log for log in infos(connection, [logs.c.id.in_(numbers)])}
@@ -61,7 +65,7 @@ class LogSearching(LogReading):
         )
 
 
-def _blocks(connection: Connection, wanted: Wanted, where: Where, before: int | None) -> sa.Select[Any]:
+def _blocks(connection: Connection, wanted: Wanted, where: Where, before: Before | None) -> sa.Select[Any]:
     """Return the query of the next blocks that have all words, the newest first."""
     if connection.dialect.name == "sqlite":
         match = sa.text("log_words MATCH :words").bindparams(words=wanted.fts5())
@@ -82,15 +86,17 @@ def _blocks(connection: Connection, wanted: Wanted, where: Where, before: int | 
     if where.until is not None:
         query = query.where(blocks.c.at <= where.until)
     if before is not None:
-        query = query.where(found.c.id < before)
+        within = found.c.id <= before.block if before.offset else found.c.id < before.block
+        query = query.where(within)
     return query.order_by(found.c.id.desc()).limit(AT_ONCE)
 
 
-def _hits(wanted: Wanted, row: Row[Any]) -> list[LogLine]:
-    """Return the lines of a block that are hits, the last first."""
+def _hits(wanted: Wanted, row: Row[Any], before: Before | None) -> list[LogLine]:
+    """Return the lines of a block that are hits and older than `before`, the last first."""
+    data = bytes(row.data)
+    if before is not None and before.block == row.id:
+        data = data[: max(0, before.offset - row.start)]
     found = [
-        LogLine(offset=offset, text=text)
-        for offset, text in lines_of(bytes(row.data), row.start)
-        if wanted.is_in(text)
+        LogLine(offset=offset, text=text) for offset, text in lines_of(data, row.start) if wanted.is_in(text)
     ]
     return found[::-1]

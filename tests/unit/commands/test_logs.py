@@ -85,8 +85,21 @@ def test_a_search(url: str) -> None:
         "Fatal: no geometry\n"
     )
     assert prodsys("--search", "fatal", "--stage", "reco", url=url).stdout == "no line has all of that\n"
-    (hit,) = json.loads(prodsys("--search", "fatal", "--json", url=url).stdout)["hits"]
-    assert (hit["line"]["text"], hit["log"]["job_id"]) == ("Fatal: no geometry", "77.2@ap1.pool")
+    found = json.loads(prodsys("--search", "fatal", "--json", url=url).stdout)
+    (hit,), (log,) = found["hits"], found["logs"]
+    assert (hit["line"]["text"], hit["log"], log["job_id"]) == (
+        "Fatal: no geometry",
+        log["id"],
+        "77.2@ap1.pool",
+    )
+
+
+def test_a_search_shows_no_more_lines_than_are_asked_for(url: str) -> None:
+    with LogStore(url) as store:
+        store.append([post(b"a\n" * 500, execution="79.0.1-x")])
+    result = prodsys("--search", "a", "--limit", "3", url=url)
+    assert len(result.stdout.splitlines()) == 3
+    assert "there may be more: --limit" in result.stderr
 
 
 def test_a_log_is_followed_to_its_end(url: str) -> None:

@@ -223,6 +223,7 @@ def test_reading_needs_a_readers_token(store: LogStore) -> None:
                 assert answer.headers["x-content-type-options"] == "nosniff", path
             found = (await client.get("/v1/search?text=error&stage=gen&run=1000", headers=READER)).json()
             assert [hit["line"]["text"] for hit in found["hits"]] == ["<b>an error</b>"]
+            assert [log["id"] for log in found["logs"]] == [found["hits"][0]["log"]]
             raw = await client.get("/v1/logs/1/raw", headers=READER)
             assert raw.headers["content-type"] == "application/octet-stream"
             assert raw.headers["content-disposition"] == 'attachment; filename="77.2.1-0a1b2c3d.log"'
@@ -230,6 +231,9 @@ def test_reading_needs_a_readers_token(store: LogStore) -> None:
                 ("/v1/logs/99", 404),
                 ("/v1/search?text=*", 400),
                 ("/v1/logs?run=x", 422),
+                ("/v1/search?text=error&before=5:0", 200),
+                ("/v1/search?text=error&before=5", 422),
+                ("/v1/search?text=error&before=5:-1", 422),
                 ("/v1/logs?limit=99999", 422),
                 ("/docs", 404),
                 ("/openapi.json", 404),

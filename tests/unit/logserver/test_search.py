@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import pytest
 
 from include.errors import LogsError
 from include.logserver.lines import LONGEST_LINE, Wanted, lines_of
-from include.logserver.records import Where
+from include.logserver.records import Before, Found, Where
 from tests.unit.logserver.conftest import FACTS, NOW, RECO, post, text_of
 
 if TYPE_CHECKING:
@@ -99,6 +100,46 @@ def test_pages_of_hits(store: LogStore) -> None:
         if before is None:
             break
     assert seen == list(range(89, -1, -1))
+
+
+def pages_of(store: LogStore, text: str, limit: int, most: int) -> list[Found]:
+    """Return all pages of a search, each gone on from by its text, as over HTTP."""
+    pages, before = list[Found](), None
+    for _ in range(most):
+        pages.append(store.search(text, limit=limit, before=before, seconds=60))
+        if pages[-1].before is None:
+            break
+        before = Before.parse(str(pages[-1].before))
+    return pages
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 10, 100])
+def test_pages_end_within_blocks_and_lose_and_repeat_nothing(store: LogStore, limit: int) -> None:
+    long = b"a" * LONGEST_LINE + b" a\n"  # a hit in its second piece
+    data = [b"a\nno\r\na\r\n\na b\n", b"none\n", long + b"a", b"a\n" * 6, b"a"]
+    for n, each in enumerate(data):
+        store.append([post(each, offset=10_000 * n, execution=f"1.{n % 2}.0-0", at=NOW + n)])
+    pages = pages_of(store, "a", limit, 30)
+    assert {len(page.hits) for page in pages[:-1]} <= {limit}
+    assert 0 < len(pages[-1].hits) <= limit
+    seen = [(hit.line.offset, hit.line.text) for page in pages for hit in page.hits]
+    assert seen == [
+        (40_000, "a"),
+        *((30_000 + 2 * n, "a") for n in reversed(range(6))),
+        (20_000 + len(long), "a"), (20_000 + LONGEST_LINE, "a"),
+        (10, "a b"), (6, "a"), (0, "a"),
+    ]  # fmt: skip
+
+
+def test_a_block_of_many_hits_is_cut_and_its_log_told_once(store: LogStore) -> None:
+    facts = replace(FACTS, node=json.dumps({"cvmfs": {f"repository{n}": n for n in range(500)}}))
+    store.append([post(b"a\n" * 32768, facts=facts)])
+    page = store.search("a", limit=100)
+    assert [hit.line.offset for hit in page.hits] == list(range(65534, 65334, -2))
+    assert page.before is not None
+    assert len(json.dumps(page.to_dict())) < 40_000
+    assert [log["job_id"] for log in page.to_dict()["logs"]] == ["77.2@ap1.pool"]
+    assert sum(len(each.hits) for each in pages_of(store, "a", 10_000, 9)) == 32768
 
 
 def test_a_search_that_takes_too_long_says_so(logs: LogStore) -> None:
