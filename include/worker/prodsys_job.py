@@ -677,8 +677,13 @@ class Execution:
         if target:
             keys = ("execution", "cluster", "process", "schedd", "global_job_id", "host", "site", "node")
             facts = {key: self.report[key] for key in (*keys, "first_subrun", "last_subrun")}
-            self.sender = LogSender(target, self.path("job.log"), facts, self.note)
-            self.sender.start()
+            sender = LogSender(target, self.path("job.log"), facts, self.note)
+            try:
+                sender.start()
+            except RuntimeError as error:  # a node's limit of processes counts threads too
+                sender.complain(f"{error}")
+            else:
+                self.sender = sender
 
     def check_node(self, looks: Dict[str, Document]) -> None:
         """Raise JobError unless the node has what the job wants of it."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.unit.worker.conftest import PROGRAM, PYTHON
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
@@ -196,6 +198,27 @@ def test_a_server_that_cannot_be_reached_costs_a_line(job: Any, target: Any, why
     assert code == 9
     assert why in next(line for line in text.splitlines() if line.startswith(COMPLAINT))
     assert job.report()["exit_code"] == 9
+
+
+def test_a_thread_that_cannot_be_started_costs_a_line(job: Any) -> None:
+    """As under a limit of processes, which root's tests cannot set."""
+    without = job.base / "without_threads.py"
+    without.write_text(
+        "import runpy, sys, threading\n"
+        "def refuse(self):\n"
+        '    raise RuntimeError("can\'t start new thread")\n'
+        "threading.Thread.start = refuse\n"
+        "del sys.argv[0]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    job.program = (PYTHON, str(without), str(PROGRAM))
+    job.good_script()
+    job.document["log_server"] = {"url": "http://127.0.0.1:1/", "token": "t"}
+    code, text = job.run()
+    assert code == 0
+    (complaint,) = [line for line in text.splitlines() if line.startswith(COMPLAINT)]
+    assert complaint == f"{COMPLAINT}can't start new thread"
+    assert job.report()["exit_code"] == 0
 
 
 def test_the_proxy_of_the_node_is_not_used(job: Any) -> None:
