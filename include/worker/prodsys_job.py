@@ -455,6 +455,10 @@ class NotTaken(Exception):
     """The log server refuses for good, or cannot be posted to at all."""
 
 
+class Full(NotTaken):
+    """The log server takes no more text of this submission."""
+
+
 class LogSender(threading.Thread):
     """Sends the log to the log server as it grows; what goes wrong costs one line of the log."""
 
@@ -463,7 +467,8 @@ class LogSender(threading.Thread):
         self.target, self.log, self.facts, self.note = target, log, facts, note
         self.over = threading.Event()
         self.end: Optional[Document] = None
-        self.offset, self.failures, self.posted, self.greeted, self.complained = 0, 0, 0.0, False, False
+        self.offset, self.failures, self.posted = 0, 0, 0.0
+        self.greeted, self.complained, self.full = False, False, False
 
     def run(self) -> None:
         """Post what is new until the job is over, then the rest."""
@@ -504,13 +509,8 @@ class LogSender(threading.Thread):
         """Post one piece; return whether there may be more."""
         end, size = self.end, os.path.getsize(self.log)
         self.offset = max(self.offset, size - MOST_BEHIND)
-        with open(self.log, "rb") as stream:
-            stream.seek(self.offset)
-            data = stream.read(PIECE)
-        if not end or len(data) == PIECE:  # whole lines, unless one is very long, or takes long
-            late = len(data) == PIECE or time.monotonic() > self.posted + LONGEST_PAUSE_S
-            data = data[: data.rfind(b"\n") + 1] or (data if late else b"")
-        last = end and self.offset + len(data) >= size
+        data = b"" if self.full else self.piece(end)
+        last = end and (self.full or self.offset + len(data) >= size)
         if not (data or last or time.monotonic() > self.posted + HEARTBEAT_S):
             return False
         head: Document = {
@@ -523,10 +523,27 @@ class LogSender(threading.Thread):
             head["facts"] = {key: value for key, value in self.facts.items() if key != "execution"}
         if last:
             head["end"] = end
-        have = self.request(json.dumps(to_json(head)).encode("ascii") + b"\n" + data)
+        try:
+            have = self.request(json.dumps(to_json(head)).encode("ascii") + b"\n" + data)
+        except Full as error:
+            if not data:
+                raise
+            self.full = True
+            self.complain(f"{error}")
+            return True
         self.offset = max(self.offset + len(data), min(have, size))
         self.posted, self.greeted = time.monotonic(), True
         return not last and self.offset < size and len(data) > 0
+
+    def piece(self, end: Optional[Document]) -> bytes:
+        """Return what is new: until the end whole lines, unless one is very long, or takes long."""
+        with open(self.log, "rb") as stream:
+            stream.seek(self.offset)
+            data = stream.read(PIECE)
+        if end and len(data) < PIECE:
+            return data
+        late = len(data) == PIECE or time.monotonic() > self.posted + LONGEST_PAUSE_S
+        return data[: data.rfind(b"\n") + 1] or (data if late else b"")
 
     def request(self, body: bytes) -> int:
         """Return the offset that the server has after a post; OSError to try again, NotTaken to give up."""
@@ -550,7 +567,7 @@ class LogSender(threading.Thread):
             return int(json.loads(text)["offset"])
         if answer.status in (408, 429) or answer.status >= 500:
             raise OSError(f"it answers {answer.status}, later perhaps more")
-        raise NotTaken(f"it answers {answer.status}: {text!r}")
+        raise (Full if answer.status == 413 else NotTaken)(f"it answers {answer.status}: {text!r}")
 
 
 def tls_context() -> Any:

@@ -132,6 +132,39 @@ def test_of_a_log_that_grows_too_fast_the_tail_is_sent(job: Any) -> None:
     assert b"0020000\n" in server.posts[-1].data
 
 
+def full(post: Post, connection: socket.socket) -> None:
+    """Answer as the log server does when the submission's logs are full."""
+    if post.data:
+        reply("413 Content Too Large", '{"error": "take no more"}')(post, connection)
+    else:
+        store(post, connection)
+
+
+def test_where_no_more_text_is_taken_heartbeats_and_the_end_are_sent(job: Any, tmp_path: Any) -> None:
+    gate = tmp_path / "gate"
+    job.good_script(f"while [ ! -e {gate} ]; do sleep 0.1; done; echo more\n")
+    with serving(full) as server:
+        job.document["log_server"] = {"url": server.url, "token": "t"}
+        running = job.start()
+        job.wait_until(lambda: len(server.posts) > 1)
+        assert (server.posts[1].data, server.posts[1].head["facts"]["cluster"]) == (b"", 77)
+        gate.touch()
+        text = running.communicate(timeout=60)[0].decode()
+    assert running.returncode == 0
+    assert [bool(post.data) for post in server.posts] == [True, False, False]
+    assert server.posts[-1].head["end"]["exit_code"] == 0
+    complaints = [line for line in text.splitlines() if line.startswith(COMPLAINT)]
+    assert ["it answers 413" in line for line in complaints] == [True]
+
+
+def test_a_server_that_takes_not_even_heartbeats_is_left_alone(job: Any) -> None:
+    job.good_script("sleep 6\n")
+    with serving(reply("413 Content Too Large", "")) as server:
+        job.document["log_server"] = {"url": server.url, "token": "t"}
+        assert job.run()[0] == 0
+    assert [bool(post.data) for post in server.posts] == [True, False]
+
+
 def silent(_: Post, connection: socket.socket) -> None:
     """Never answer, and never hang up."""
     connection.settimeout(30)
