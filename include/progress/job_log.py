@@ -38,7 +38,7 @@ class JobLogSource(Protocol):
     def tail(self, place: JobPlace, execution: ExecutionRecord | None) -> LogTail | None:
         """Return the end of a log; None where this source has none."""
 
-    def whole(self, place: JobPlace, execution: ExecutionRecord) -> Iterator[bytes] | None:
+    def whole(self, place: JobPlace, execution: ExecutionRecord | None) -> Iterator[bytes] | None:
         """Return the log in pieces; None where this source has none."""
 
 
@@ -72,7 +72,7 @@ class FileLogs:
             source=str(path),
         )
 
-    def whole(self, place: JobPlace, execution: ExecutionRecord) -> Iterator[bytes] | None:  # noqa: ARG002
+    def whole(self, place: JobPlace, execution: ExecutionRecord | None) -> Iterator[bytes] | None:  # noqa: ARG002
         """Return a log's file in pieces; None where it is not there."""
         path = self._path(execution)
         return None if path is None else _pieces(path)

@@ -45,8 +45,8 @@ class SentLogs:
             source=f"sent by {found.execution} from {found.host or 'its node'}{state}",
         )
 
-    def whole(self, place: JobPlace, execution: ExecutionRecord) -> Iterator[bytes] | None:
-        """Return in pieces what an execution has sent; None where it sent nothing."""
+    def whole(self, place: JobPlace, execution: ExecutionRecord | None) -> Iterator[bytes] | None:
+        """Return in pieces what the job has sent, its latest execution where none is given; None: nothing."""
         try:
             found = self._find(place, execution)
         except LogsError as error:
@@ -75,7 +75,7 @@ class FirstThatHas:
         answers = (source.tail(place, execution) for source in self._sources)
         return next((answer for answer in answers if answer is not None), None)
 
-    def whole(self, place: JobPlace, execution: ExecutionRecord) -> Iterator[bytes] | None:
+    def whole(self, place: JobPlace, execution: ExecutionRecord | None) -> Iterator[bytes] | None:
         """Return a log in pieces by the first source that has it."""
         answers = (source.whole(place, execution) for source in self._sources)
         return next((answer for answer in answers if answer is not None), None)

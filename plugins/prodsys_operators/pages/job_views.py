@@ -102,12 +102,16 @@ def job_json(request: Request, dag_id: str, submission_id: Id, process: Process)
 
 @router.get("/campaigns/{dag_id}/jobs/{submission_id}/{process}/log", dependencies=[READS_DAG, READS_LOGS])
 def job_log(dag_id: str, submission_id: Id, process: Process, execution: str = "") -> Response:
-    """The whole log of an execution, by default the last one, as a file."""
+    """The whole log of an execution, by default the last one, as a file; it may not have reported yet."""
     found = _found(dag_id, submission_id, process)
     chosen = [each for each in found.executions if each.execution == execution or not execution]
-    pieces = _logs(found).whole(found.place, chosen[-1]) if chosen else None
+    if execution and not chosen:
+        raise HTTPException(404, f"This job has no execution {execution}.")
+    pieces = _logs(found).whole(found.place, chosen[-1] if chosen else None)
     if pieces is None:
-        raise HTTPException(404, "This log is not in the campaign's area of logs, or not any more.")
+        raise HTTPException(
+            404, "This log is not in the campaign's area of logs or on the log server, or not any more."
+        )
     headers = {"content-disposition": f'attachment; filename="{found.place.submission_id}-{process}.log"'}
     return StreamingResponse(pieces, media_type="text/plain; charset=utf-8", headers=headers)
 

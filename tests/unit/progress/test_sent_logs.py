@@ -46,6 +46,15 @@ def test_a_job_that_runs_shows_what_it_has_sent(store: LogStore) -> None:
     assert "still" not in ended.source
 
 
+def test_all_that_a_job_without_a_report_has_sent(store: LogStore, tmp_path: Path) -> None:
+    source = FirstThatHas([FileLogs([str(tmp_path)]), SentLogs(store)])
+    assert source.whole(PLACE, None) is None
+    store.append([post(b"one\ntwo", facts=FACTS)])
+    whole = source.whole(PLACE, None)
+    assert whole is not None
+    assert b"".join(whole) == b"one\ntwo"
+
+
 def test_another_submissions_job_of_the_same_subrun_is_not_shown(store: LogStore) -> None:
     store.append([post(b"one\n", facts=FACTS)])
     assert SentLogs(store).tail(replace(PLACE, tag=f"{PLACE.tag}1"), None) is None
