@@ -43,37 +43,50 @@ class Recent(Generic[Value]):
         self._fresh_s = fresh_s
         self._clock = clock
         self._values: dict[Hashable, tuple[float, Value]] = {}
-        self._making: dict[Hashable, threading.Lock] = {}
+        self._making: dict[Hashable, threading.Event] = {}
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Return the value of `key`, made anew if it is too old."""
-        with self._lock:
-            making = self._making.setdefault(key, threading.Lock())
-        there = self._values.get(key)
-        if there is not None and making.locked() and self._clock() - there[0] < STALE_S:
-            return there[1]
-        with making:
-            there = self._values.get(key)
-            if there is not None and self._clock() - there[0] < self._fresh_s:
-                return there[1]
-            value = make()
+        while True:
             with self._lock:
-                self._values[key] = (self._clock(), value)
-                self._forget()
-            return value
+                there, made = self._values.get(key), self._making.get(key)
+                if there is not None:
+                    good_s = self._fresh_s if made is None else max(self._fresh_s, STALE_S)
+                    if self._clock() - there[0] < good_s:
+                        return there[1]
+                if made is None:
+                    mine = self._making[key] = threading.Event()
+                    break
+            made.wait()
+        return self._made(key, make, mine)
 
     def clear(self) -> None:
-        """Forget everything, after an action that changed what pages show."""
+        """Forget everything, what is being made as well, after an action that changed what pages show."""
         with self._lock:
             self._values.clear()
+            self._making.clear()
+
+    def _made(self, key: Hashable, make: Callable[[], Value], mine: threading.Event) -> Value:
+        """Make a value, remember it unless all was forgotten meanwhile, and let who waits go on."""
+        try:
+            value = make()
+            with self._lock:
+                if self._making.get(key) is mine:
+                    self._values[key] = (self._clock(), value)
+                    self._forget()
+            return value
+        finally:
+            with self._lock:
+                if self._making.get(key) is mine:
+                    del self._making[key]
+            mine.set()
 
     def _forget(self) -> None:
         """Keep the number of values bounded."""
         if len(self._values) > KEPT:
             for key in sorted(self._values, key=lambda key: self._values[key][0])[: KEPT // 2]:
                 del self._values[key]
-                self._making.pop(key, None)
 
 
 recent: Recent[Any] = Recent()

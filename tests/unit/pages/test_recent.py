@@ -69,7 +69,38 @@ def test_an_error_is_not_remembered() -> None:
 
     with pytest.raises(ValueError):  # noqa: PT011  it has no words
         recent.get("key", fail)
+    assert recent._making == {}
     assert recent.get("key", lambda: 5) == 5
+
+
+def test_who_waited_for_an_error_makes_the_value() -> None:
+    recent: Recent[int] = Recent(clock=lambda: 0.0)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def fail() -> int:
+        begun.set()
+        assert go_on.wait(timeout=60)
+        raise ValueError
+
+    with ThreadPoolExecutor(2) as pool:
+        failing = pool.submit(recent.get, "key", fail)
+        assert begun.wait(timeout=60)
+        waiting = pool.submit(recent.get, "key", lambda: 6)
+        go_on.set()
+        assert waiting.result(timeout=60) == 6
+        assert isinstance(failing.exception(timeout=60), ValueError)
+
+
+def test_what_was_begun_before_an_action_is_not_remembered_after_it() -> None:
+    recent: Recent[int] = Recent(clock=lambda: 0.0)
+
+    def act_meanwhile() -> int:
+        recent.clear()
+        return 1
+
+    assert recent.get("key", act_meanwhile) == 1
+    assert recent._making == {}
+    assert recent.get("key", lambda: 2) == 2
 
 
 def test_memory_is_bounded() -> None:
@@ -77,4 +108,4 @@ def test_memory_is_bounded() -> None:
     for number in range(10 * KEPT):
         recent.get(number, lambda number=number: number)
     assert len(recent._values) <= KEPT
-    assert len(recent._making) <= KEPT + 1
+    assert recent._making == {}
