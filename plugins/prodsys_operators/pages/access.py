@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException, Request, status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.api_fastapi.auth.managers.base_auth_manager import ResourceMethod
+
+ANY_DAG = "~"
+"""Stands for all DAGs in Airflow's REST API, whose own dependency then asks about none; no name here."""
 
 
 def visible_dags(user: GetUserDep) -> frozenset[str]:
@@ -48,14 +57,33 @@ def may_act_on_nodes(edits: EditableDags) -> None:
         raise HTTPException(status.HTTP_403_FORBIDDEN, "You may not edit any campaign, so no node either.")
 
 
+def _asks(method: ResourceMethod, entity: DagAccessEntity) -> Callable[[str, GetUserDep], None]:
+    """Return a dependency of routes with {dag_id} that refuses who may not do this to the DAG."""
+
+    def ask(dag_id: str, user: GetUserDep) -> None:
+        if dag_id == ANY_DAG:
+            raise HTTPException(status.HTTP_404_NOT_FOUND, f"{ANY_DAG} is no campaign")
+        if not _may(user, dag_id, method, entity):
+            raise HTTPException(status.HTTP_403_FORBIDDEN, "Forbidden")
+
+    return ask
+
+
+def _may(user: GetUserDep, dag_id: str, method: ResourceMethod, entity: DagAccessEntity) -> bool:
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+    return get_auth_manager().is_authorized_dag(
+        method=method, access_entity=entity, details=details, user=user
+    )
+
+
 VisibleDags = Annotated[frozenset[str], Depends(visible_dags)]
 EditableDags = Annotated[frozenset[str], Depends(editable_dags)]
 UserName = Annotated[str, Depends(user_name)]
 
-READS_DAG = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))
+READS_DAG = Depends(_asks("GET", DagAccessEntity.TASK_INSTANCE))
 """For routes with {dag_id}: refuses who may not see the DAG's tasks."""
-READS_LOGS = Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS))
-ANSWERS = Depends(requires_access_dag("PUT", DagAccessEntity.HITL_DETAIL))
+READS_LOGS = Depends(_asks("GET", DagAccessEntity.TASK_LOGS))
+ANSWERS = Depends(_asks("PUT", DagAccessEntity.HITL_DETAIL))
 SAME_ORIGIN = Depends(same_origin)
 
 __all__ = [

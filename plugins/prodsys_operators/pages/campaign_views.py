@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import yaml
 from fastapi import APIRouter, Query, Request, Response
 
-from include.progress.campaign import campaign_curves, campaign_page
+from include.progress.campaign import campaign_curves, campaign_page, chosen_tranche
 from include.progress.campaigns import SORTS, Standing, campaign_lines, campaigns_page, wish
 from include.progress.failures import failures_page
 from prodsys_operators.pages import answers, wording
@@ -139,12 +139,15 @@ def report_json(request: Request, dag_id: str, tranche: Tranche = "") -> Respons
 
 
 def _report(dag_id: str, tranche: str) -> Any:
+    return recent.get(("report", dag_id, tranche), lambda: _made_report(dag_id, tranche))
+
+
+def _made_report(dag_id: str, tranche: str) -> Any:
     from include.reports.campaign import campaign_report
 
-    return recent.get(
-        ("report", dag_id, tranche),
-        lambda: campaign_report(ledger(), dag_id, now=time.time(), tranche=tranche or None),
-    )
+    # Refuses before the report does: its words are for who has the ledger, and name other campaigns.
+    chosen_tranche(dag_id, tranche, [each[0] for each in ledger().tranche_list(dag_id)])
+    return campaign_report(ledger(), dag_id, now=time.time(), tranche=tranche or None)
 
 
 @router.get("/campaigns/{dag_id}/curve.json", dependencies=[READS_DAG])

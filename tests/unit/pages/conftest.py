@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from include.bookkeeping.ledger import Ledger
 
-CAMPAIGNS = ("demo.z", "demo.quiet", "demo.secret")
+DAGS = ("demo.z", "demo.quiet", "demo.secret", "demo.new", "etl.daily")
 SITE = "http://airflow.example"
 
 
@@ -54,10 +54,13 @@ class Pages:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
-    """The pages: `ann` may edit demo.z and demo.quiet, `bob` may only read demo.z."""
-    users = {"ann": "user", "bob": "viewer"}
+    """The pages: `ann` may edit demo.z and demo.quiet, `bob` may only read demo.z.
+
+    Of demo.z `cat` may not read logs, and `dan` may not see tasks; `cat` may edit a DAG that is no campaign.
+    """
+    users = {"ann": "user", "bob": "viewer", "cat": "user", "dan": "viewer"}
     manager = "tests.narrow_auth.NarrowAuthManager"
     folder = tmp_path_factory.mktemp("pages")
-    with pages_site(folder, dag_ids=CAMPAIGNS, users=users, auth_manager=manager) as (app, ledger, tokens):
+    with pages_site(folder, dag_ids=DAGS, users=users, auth_manager=manager) as (app, ledger, tokens):
         fill(ledger)
         yield Pages(app=app, ledger=ledger, tokens=tokens)

@@ -68,6 +68,23 @@ def test_a_dag_that_one_may_not_see_is_refused_like_one_that_is_not_there(
     assert pages.get(f"/campaigns/{dag_id}{path}").status_code == 403
 
 
+@pytest.mark.parametrize("path", OF_CAMPAIGN)
+@pytest.mark.parametrize("wildcard", ["~", "%7E"])
+def test_airflows_wildcard_is_no_campaign(pages: Pages, wildcard: str, path: str) -> None:
+    answer = pages.get(f"/campaigns/{wildcard}{path}")
+    assert answer.status_code == 404
+    assert "demo." not in answer.text
+
+
+@pytest.mark.parametrize("kind", ["html", "json"])
+@pytest.mark.parametrize("place", ["demo.new/report.{}", "demo.z/report.{}?tranche=manual__secret"])
+def test_a_report_that_there_is_not_tells_nothing_of_others(pages: Pages, place: str, kind: str) -> None:
+    answer = pages.get(f"/campaigns/{place.format(kind)}")
+    assert answer.status_code == 404
+    for hidden in ("demo.secret", "demo.quiet", "sqlite", "ledger"):
+        assert hidden not in answer.text
+
+
 @pytest.mark.parametrize(
     "path",
     ["/campaigns", "/campaigns.json", "/campaigns.csv", "/campaigns?q=secret",
@@ -235,6 +252,7 @@ def test_who_may_edit_nothing_does_nothing(pages: Pages) -> None:
     }  # fmt: skip
     assert pages.post("/campaigns/demo.z/answer", answer, who="bob").status_code == 403
     assert pages.post("/campaigns/demo.secret/answer", answer).status_code == 403
+    assert pages.post("/campaigns/~/answer", answer).status_code == 404
     page = pages.get("/campaigns/demo.z/triage", who="bob").text
     assert "what now?" in page
     assert '<form method="post"' not in page
