@@ -100,6 +100,22 @@ def test_lists_and_searches_know_nothing_of_it(pages: Pages, path: str) -> None:
     assert "/jobs/3/" not in answer.text
 
 
+@pytest.mark.parametrize("path", OF_CAMPAIGN)
+def test_who_may_not_see_tasks_is_refused_the_campaign(pages: Pages, path: str) -> None:
+    assert pages.get(f"/campaigns/demo.z{path}", who="dan").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path", [*OF_ALL, "/campaigns?q=z", "/search?q=7.2@ap1", "/search?q=1000/2", "/search?q=out_1000_1.root"]
+)
+def test_who_may_not_see_tasks_sees_no_figure_of_them_elsewhere(pages: Pages, path: str) -> None:
+    answer = pages.get(path, who="dan")
+    assert answer.status_code == 200
+    assert "demo.z" not in answer.text
+    assert "wn1.example" not in answer.text
+    assert "demo.quiet" in pages.get("/campaigns", who="dan").text
+
+
 def test_who_may_read_sees_the_campaign(pages: Pages) -> None:
     page = pages.get("/campaigns", who="bob").text
     assert "demo.z" in page
@@ -256,6 +272,13 @@ def test_who_may_edit_nothing_does_nothing(pages: Pages) -> None:
     page = pages.get("/campaigns/demo.z/triage", who="bob").text
     assert "what now?" in page
     assert '<form method="post"' not in page
+
+
+@pytest.mark.parametrize("act", ["exclude", "lift"])
+def test_who_may_edit_another_dag_but_no_campaign_acts_on_no_node(pages: Pages, act: str) -> None:
+    assert pages.post(f"/nodes/{act}", NODE, who="cat").status_code == 403
+    assert "Exclude a node" not in pages.get("/nodes", who="cat").text
+    assert "Exclude a node" in pages.get("/nodes").text
 
 
 @pytest.mark.parametrize(
