@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from datetime import UTC, datetime
 from itertools import accumulate, cycle
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 STYLES = ("-", "--", "-.", ":")
 SIZE_INCHES = (8.0, 3.2)
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+_DRAWING = threading.Lock()
+"""matplotlib's settings are those of the whole process, and pages are made in many threads."""
 _ID = re.compile(r'\b(id="|href="#|url\(#)')
 
 
@@ -77,7 +80,7 @@ def _svg(draw: Any, name: str) -> str:
         "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
         "ytick.color": INK, "hatch.linewidth": 0.6,
     }  # fmt: skip
-    with mpl.rc_context(settings):
+    with _DRAWING, mpl.rc_context(settings):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
