@@ -110,9 +110,15 @@ def _may(user: GetUserDep, dag_id: str, method: ResourceMethod, *entities: DagAc
     )
 
 
+def reads_logs(dag_id: str, user: GetUserDep) -> bool:
+    """Return whether the user may read the logs of the DAG's tasks, beside what READS_DAG asks."""
+    return _may(user, dag_id, "GET", DagAccessEntity.TASK_LOGS)
+
+
 VisibleDags = Annotated[frozenset[str], Depends(visible_dags)]
 EditableDags = Annotated[frozenset[str], Depends(editable_dags)]
 UserName = Annotated[str, Depends(user_name)]
+ReadsLogs = Annotated[bool, Depends(reads_logs)]
 
 READS_DAG = Depends(_asks("GET", *SEEN))
 """For routes with {dag_id}: refuses who may not see the DAG and its tasks."""
@@ -121,5 +127,6 @@ ANSWERS = Depends(_asks("PUT", DagAccessEntity.HITL_DETAIL))
 SAME_ORIGIN = Depends(same_origin)
 
 __all__ = [
-    "ANSWERS", "READS_DAG", "READS_LOGS", "SAME_ORIGIN", "EditableDags", "UserName", "VisibleDags",
+    "ANSWERS", "READS_DAG", "READS_LOGS", "SAME_ORIGIN", "EditableDags", "ReadsLogs", "UserName",
+    "VisibleDags",
 ]  # fmt: skip

@@ -15,13 +15,13 @@ from include.progress.node_list import nodes_page
 from include.progress.search import search
 from include.progress.sent_logs import FirstThatHas, SentLogs
 from prodsys_operators.pages import answers, wording
-from prodsys_operators.pages.access import READS_DAG, READS_LOGS, EditableDags, VisibleDags
+from prodsys_operators.pages.access import READS_DAG, READS_LOGS, EditableDags, ReadsLogs, VisibleDags
 from prodsys_operators.pages.source import ledger, logs, recent
 
 if TYPE_CHECKING:
     from include.bookkeeping.overview_records import JobPlace
     from include.progress.job import JobPage
-    from include.progress.job_log import JobLogSource
+    from include.progress.job_log import JobLogSource, LogTail
     from include.progress.node_list import NodesPage
 
 router = APIRouter()
@@ -85,13 +85,13 @@ def job_of_tag(
 
 
 @router.get("/campaigns/{dag_id}/jobs/{submission_id}/{process}", dependencies=[READS_DAG])
-def job(request: Request, dag_id: str, submission_id: Id, process: Process) -> Response:
-    """One job."""
+def job(
+    request: Request, dag_id: str, submission_id: Id, process: Process, *, reads_logs: ReadsLogs
+) -> Response:
+    """One job; its log's end only for who may read logs in Airflow."""
     found = _found(dag_id, submission_id, process)
-    last = found.executions[-1] if found.executions else None
-    return answers.page(
-        request, "job.html", page=found, now=found.at, tail=_logs(found).tail(found.place, last)
-    )
+    tail = _tail(found) if reads_logs else None
+    return answers.page(request, "job.html", page=found, now=found.at, tail=tail, reads_logs=reads_logs)
 
 
 @router.get("/campaigns/{dag_id}/jobs/{submission_id}/{process}/job.json", dependencies=[READS_DAG])
@@ -117,9 +117,19 @@ def job_log(dag_id: str, submission_id: Id, process: Process, execution: str = "
 
 
 def _found(dag_id: str, submission_id: int, process: int) -> JobPage:
-    found = job_page(ledger(), dag_id, submission_id, process, now=time.time())
+    found: JobPage | None = recent.get(
+        ("job", dag_id, submission_id, process),
+        lambda: job_page(ledger(), dag_id, submission_id, process, now=time.time()),
+    )
     if found is None:
         raise HTTPException(404, f"{dag_id} has no process {process} of its submission {submission_id}")
+    return found
+
+
+def _tail(page: JobPage) -> LogTail | None:
+    last = page.executions[-1] if page.executions else None
+    key = ("tail", page.place.submission_id, page.place.process, last.execution if last else "")
+    found: LogTail | None = recent.get(key, lambda: _logs(page).tail(page.place, last))
     return found
 
 

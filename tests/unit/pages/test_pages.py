@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from include.progress.job_log import LogTail
+from prodsys_operators.pages import job_views
+from prodsys_operators.pages.source import recent
 from tests.ledger_records import TRANCHE
 from tests.progress_ledger import HOSTILE
 
 if TYPE_CHECKING:
+    from include.bookkeeping.overview_records import JobPlace
+    from include.bookkeeping.records import ExecutionRecord
     from tests.unit.pages.conftest import Pages
 
 OF_ALL = (
@@ -114,6 +119,34 @@ def test_who_may_not_see_tasks_sees_no_figure_of_them_elsewhere(pages: Pages, pa
     assert "demo.z" not in answer.text
     assert "wn1.example" not in answer.text
     assert "demo.quiet" in pages.get("/campaigns", who="dan").text
+
+
+class OneLog:
+    """Has the same end of a log for every job."""
+
+    def tail(self, place: JobPlace, execution: ExecutionRecord | None) -> LogTail:  # noqa: ARG002
+        return LogTail(lines=("the last line",), size=13, whole=True, source="here")
+
+
+def test_a_log_is_shown_to_who_may_read_logs_alone(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_views, "_logs", lambda _: OneLog())
+    recent.clear()
+    page = pages.get("/campaigns/demo.z/jobs/1/2", who="bob").text
+    assert "the last line" in page
+    assert "whole log" in page
+    page = pages.get("/campaigns/demo.z/jobs/1/2", who="cat").text
+    assert "the last line" not in page
+    assert "whole log" not in page
+    assert "does not let you read the logs" in page
+    assert pages.get("/campaigns/demo.z/jobs/1/2/log", who="cat").status_code == 403
+
+
+def test_a_reason_that_everybody_reads_names_no_campaign_by_itself(pages: Pages) -> None:
+    page = pages.get("/campaigns/demo.z/triage").text
+    (reason,) = re.findall(r'name="why" value="([^"]*)"', page)
+    assert reason == "jobs failed there: memory"
+    for path in ("/campaigns/demo.z/triage", "/nodes"):
+        assert "Everybody who opens Nodes reads why" in pages.get(path).text
 
 
 def test_who_may_read_sees_the_campaign(pages: Pages) -> None:
