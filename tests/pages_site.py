@@ -66,7 +66,7 @@ def _made(dag_ids: Sequence[str], users: Mapping[str, str]) -> tuple[FastAPI, Le
     from fastapi import FastAPI
 
     from prodsys_operators.pages.app import make_app
-    from prodsys_operators.pages.source import ledger, recent
+    from prodsys_operators.pages.source import ledger, pinned, recent
 
     _register(dag_ids)
     purge_cached_app()
@@ -77,6 +77,7 @@ def _made(dag_ids: Sequence[str], users: Mapping[str, str]) -> tuple[FastAPI, Le
     }
     ledger.cache_clear()
     recent.clear()
+    pinned.clear()
     ledger().upgrade()
     outer = FastAPI()
     outer.mount("/prodsys", make_app())

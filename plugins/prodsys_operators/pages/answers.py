@@ -37,6 +37,8 @@ HEADERS = {
 PRIVATE = "private, no-cache"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters that a spreadsheet takes for a formula."""
+MOMENT = "at"
+"""Of a page's values, when they were looked up: no reason to send the others again."""
 
 
 def _environment() -> Environment:
@@ -81,10 +83,15 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
     return tagged(request, html.encode(), "text/html; charset=utf-8", status=status)
 
 
-def tagged(request: Request, body: bytes, kind: str, *, status: int = 200) -> Response:
-    """Return a body with its ETag, or 304 where the browser has it."""
-    etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
-    headers = {"etag": etag, "cache-control": PRIVATE}
+def tagged(
+    request: Request, body: bytes, kind: str, *, status: int = 200, lasting: bytes | None = None
+) -> Response:
+    """Return a body with its ETag, or 304 where the browser has it.
+
+    Of a body that tells the moment of the request, the ETag is that of what is `lasting` in it.
+    """
+    etag = f'"{hashlib.sha256(body if lasting is None else lasting).hexdigest()[:24]}"'
+    headers = {"etag": etag if lasting is None else f"W/{etag}", "cache-control": PRIVATE}
     known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
     if status == 200 and etag in known:
         return Response(status_code=304, headers=headers)
@@ -93,8 +100,16 @@ def tagged(request: Request, body: bytes, kind: str, *, status: int = 200) -> Re
 
 def as_json(request: Request, value: Any) -> Response:
     """Return a page's values for programs."""
-    text = json.dumps(wording.plain(value), ensure_ascii=False, separators=(",", ":"))
-    return tagged(request, text.encode("utf-8", "backslashreplace"), "application/json")
+    plain = wording.plain(value)
+    lasting = {name: each for name, each in plain.items() if name != MOMENT} if MOMENT in plain else None
+    return tagged(
+        request, _json(plain), "application/json", lasting=None if lasting is None else _json(lasting)
+    )
+
+
+def _json(plain: Any) -> bytes:
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")
 
 
 def as_csv(request: Request, name: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Response:

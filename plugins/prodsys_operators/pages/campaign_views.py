@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
@@ -13,10 +14,15 @@ from include.progress.campaigns import SORTS, Standing, campaign_lines, campaign
 from include.progress.failures import failures_page
 from prodsys_operators.pages import answers, wording
 from prodsys_operators.pages.access import READS_DAG, EditableDags, VisibleDags
-from prodsys_operators.pages.source import ledger, recent
+from prodsys_operators.pages.source import ledger, pinned, recent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from include.progress.campaign import CampaignPage
     from include.progress.campaigns import CampaignLine, CampaignsPage
+    from include.progress.failures import FailuresPage
+    from include.reports.figures import Report
 
 router = APIRouter()
 
@@ -95,28 +101,32 @@ def campaigns_csv(request: Request, visible: VisibleDags) -> Response:
 
 
 @router.get("/campaigns/{dag_id}", dependencies=[READS_DAG])
-def campaign(
-    request: Request, dag_id: str, edits: EditableDags, tranche: Tranche = "", run_id: Tranche = ""
-) -> Response:
+def campaign(request: Request, dag_id: str, tranche: Tranche = "", run_id: Tranche = "") -> Response:
     """One campaign: a tranche of it, named by itself or by the Airflow dag_run that used it last."""
     if run_id:
         tranche = _tranche_of(dag_id, run_id) or ""
         if not tranche:
             return answers.page(request, "not_begun.html", dag_id=dag_id, run_id=run_id)
-    found = recent.get(
-        ("campaign", dag_id, tranche),
-        lambda: campaign_page(ledger(), dag_id, tranche or None, now=time.time()),
+    found = _campaign(dag_id, tranche)
+    plan = pinned.get(
+        (dag_id, found.state.facts.tranche),
+        lambda: yaml.safe_dump(wording.plain(found.plan), sort_keys=False, allow_unicode=True, width=100),
     )
-    plan = yaml.safe_dump(wording.plain(found.plan), sort_keys=False, allow_unicode=True, width=100)
-    return answers.page(
-        request, "campaign.html", page=found, now=found.at, plan=plan, may_edit=dag_id in edits
-    )
+    return answers.page(request, "campaign.html", page=found, now=found.at, plan=plan)
 
 
 @router.get("/campaigns/{dag_id}/campaign.json", dependencies=[READS_DAG])
 def campaign_json(request: Request, dag_id: str, tranche: Tranche = "") -> Response:
     """The same for programs."""
-    return answers.as_json(request, campaign_page(ledger(), dag_id, tranche or None, now=time.time()))
+    return answers.as_json(request, _campaign(dag_id, tranche))
+
+
+def _campaign(dag_id: str, tranche: str) -> CampaignPage:
+    found: CampaignPage = recent.get(
+        ("campaign", dag_id, tranche),
+        lambda: campaign_page(ledger(), dag_id, tranche or None, now=time.time()),
+    )
+    return found
 
 
 @router.get("/campaigns/{dag_id}/report.html", dependencies=[READS_DAG])
@@ -124,8 +134,8 @@ def report_html(request: Request, dag_id: str, tranche: Tranche = "") -> Respons
     """The report of a tranche, or of the whole campaign, as one file to keep or to send."""
     from include.reports.writing import as_html
 
-    text = as_html(_report(dag_id, tranche)).encode("utf-8", "backslashreplace")
-    answer = answers.tagged(request, text, "text/html; charset=utf-8")
+    text, lasting = _report("html", dag_id, tranche, as_html)
+    answer = answers.tagged(request, text, "text/html; charset=utf-8", lasting=lasting)
     answer.headers["content-disposition"] = f'attachment; filename="report_{dag_id}.html"'
     return answer
 
@@ -135,14 +145,24 @@ def report_json(request: Request, dag_id: str, tranche: Tranche = "") -> Respons
     """The same for programs."""
     from include.reports.writing import as_json
 
-    return answers.tagged(request, as_json(_report(dag_id, tranche)).encode(), "application/json")
+    text, lasting = _report("json", dag_id, tranche, as_json)
+    return answers.tagged(request, text, "application/json", lasting=lasting)
 
 
-def _report(dag_id: str, tranche: str) -> Any:
-    return recent.get(("report", dag_id, tranche), lambda: _made_report(dag_id, tranche))
+def _report(kind: str, dag_id: str, tranche: str, write: Callable[[Report], str]) -> tuple[bytes, bytes]:
+    """Return a report as a file, and what it says whenever it is made."""
+    from include.reports.writing import as_json
+
+    def written() -> tuple[bytes, bytes]:
+        report: Report = recent.get(("report", dag_id, tranche), lambda: _made_report(dag_id, tranche))
+        lasting = as_json(replace(report, made_at=0.0)).encode()
+        return write(report).encode("utf-8", "backslashreplace"), lasting
+
+    found: tuple[bytes, bytes] = recent.get(("report", kind, dag_id, tranche), written)
+    return found
 
 
-def _made_report(dag_id: str, tranche: str) -> Any:
+def _made_report(dag_id: str, tranche: str) -> Report:
     from include.reports.campaign import campaign_report
 
     # Refuses before the report does: its words are for who has the ledger, and name other campaigns.
@@ -175,7 +195,7 @@ def _curves(dag_id: str, tranche: str) -> Any:
 @router.get("/campaigns/{dag_id}/slices.csv", dependencies=[READS_DAG])
 def slices_csv(request: Request, dag_id: str, tranche: Tranche = "") -> Response:
     """One row a slice and stage."""
-    found = campaign_page(ledger(), dag_id, tranche or None, now=time.time())
+    found = _campaign(dag_id, tranche)
     rows = [
         [line.run, stage, bar.subruns, *(getattr(bar, part) for part in wording.PART_NAMES)]
         for line in found.slices
@@ -193,23 +213,28 @@ def triage(
         tranche = _tranche_of(dag_id, run_id) or ""
         if not tranche:
             return answers.page(request, "not_begun.html", dag_id=dag_id, run_id=run_id)
-    found = recent.get(
-        ("failures", dag_id, tranche),
-        lambda: failures_page(ledger(), dag_id, tranche or None, now=time.time()),
-    )
+    found = _failures(dag_id, tranche)
     return answers.page(request, "triage.html", page=found, now=found.at, may_edit=dag_id in edits)
 
 
 @router.get("/campaigns/{dag_id}/triage.json", dependencies=[READS_DAG])
 def triage_json(request: Request, dag_id: str, tranche: Tranche = "") -> Response:
     """The same for programs."""
-    return answers.as_json(request, failures_page(ledger(), dag_id, tranche or None, now=time.time()))
+    return answers.as_json(request, _failures(dag_id, tranche))
+
+
+def _failures(dag_id: str, tranche: str) -> FailuresPage:
+    found: FailuresPage = recent.get(
+        ("failures", dag_id, tranche),
+        lambda: failures_page(ledger(), dag_id, tranche or None, now=time.time()),
+    )
+    return found
 
 
 @router.get("/campaigns/{dag_id}/triage.csv", dependencies=[READS_DAG])
 def triage_csv(request: Request, dag_id: str, tranche: Tranche = "") -> Response:
     """One row a group of failures."""
-    found = failures_page(ledger(), dag_id, tranche or None, now=time.time())
+    found = _failures(dag_id, tranche)
     head = [
         "stage",
         "category",

@@ -39,8 +39,11 @@ def logs() -> LogStore:
 class Recent(Generic[Value]):
     """Remembers values for a moment; who asks while one is made gets the last one, or waits for the first."""
 
-    def __init__(self, *, fresh_s: float = FRESH_S, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, fresh_s: float = FRESH_S, kept: int = KEPT, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._fresh_s = fresh_s
+        self._kept = kept
         self._clock = clock
         self._values: dict[Hashable, tuple[float, Value]] = {}
         self._making: dict[Hashable, threading.Event] = {}
@@ -84,10 +87,12 @@ class Recent(Generic[Value]):
 
     def _forget(self) -> None:
         """Keep the number of values bounded."""
-        if len(self._values) > KEPT:
-            for key in sorted(self._values, key=lambda key: self._values[key][0])[: KEPT // 2]:
+        if len(self._values) > self._kept:
+            for key in sorted(self._values, key=lambda key: self._values[key][0])[: self._kept // 2]:
                 del self._values[key]
 
 
 recent: Recent[Any] = Recent()
 """What the ledger said to anybody; what a user may see of it is chosen afterwards, or is part of the key."""
+pinned: Recent[str] = Recent(fresh_s=3600.0, kept=32)
+"""Texts of plans, large ones among them; a plan stays as it was when its tranche was reserved."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import re
-from typing import TYPE_CHECKING
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from include.progress.job_log import LogTail
 from prodsys_operators.pages import job_views
-from prodsys_operators.pages.source import recent
+from prodsys_operators.pages.source import pinned, recent
 from tests.ledger_records import TRANCHE
 from tests.progress_ledger import HOSTILE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from include.bookkeeping.overview_records import JobPlace
     from include.bookkeeping.records import ExecutionRecord
     from tests.unit.pages.conftest import Pages
@@ -232,6 +235,71 @@ def test_an_unchanged_page_costs_nothing_to_send(pages: Pages) -> None:
     live = pages.get("/campaigns", **{"x-prodsys-live": "1"})
     assert "<html" not in live.text
     assert "demo.z" in live.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/campaigns.json?q=quiet", "/nodes.json", "/campaigns/demo.z/jobs/1/2/job.json",
+     *(f"/campaigns/demo.quiet/{name}" for name in (
+         "campaign.json", "slices.csv", "triage.json", "triage.csv", "report.json", "report.html"))],
+)  # fmt: skip
+def test_the_moment_of_a_request_alone_is_no_news(pages: Pages, path: str) -> None:
+    first = pages.get(path)
+    recent.clear()
+    again = pages.get(path, **{"if-none-match": first.headers["etag"]})
+    assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+
+
+@pytest.mark.parametrize(
+    ("maker", "paths"),
+    [
+        ("campaign_views.campaign_page", ("/demo.z", "/demo.z/campaign.json", "/demo.z/slices.csv")),
+        ("campaign_views.failures_page", ("/demo.z/triage", "/demo.z/triage.json", "/demo.z/triage.csv")),
+        ("job_views.job_page", ("/demo.z/jobs/1/2", "/demo.z/jobs/1/2/job.json", "/demo.z/jobs/1/2/log")),
+    ],
+)
+def test_a_page_and_its_files_cost_one_look(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch, maker: str, paths: tuple[str, ...]
+) -> None:
+    looks = counted(monkeypatch, f"prodsys_operators.pages.{maker}")
+    recent.clear()
+    monkeypatch.setattr(recent, "_fresh_s", 600.0)
+    for path in paths:
+        pages.get(f"/campaigns{path}")
+    assert len(looks) == 1
+
+
+def test_a_report_is_drawn_once(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = counted(monkeypatch, "include.reports.writing.as_html")
+    recent.clear()
+    monkeypatch.setattr(recent, "_fresh_s", 600.0)
+    texts = {pages.get("/campaigns/demo.z/report.html").text for _ in range(3)}
+    assert (len(drawn), len(texts)) == (1, 1)
+
+
+def test_a_plan_is_written_once_however_long_a_page_is_open(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = counted(monkeypatch, "yaml.safe_dump")
+    pinned.clear()
+    for _ in range(3):
+        recent.clear()
+        assert "spec_sha256" in pages.get("/campaigns/demo.z", **{"x-prodsys-live": "1"}).text
+    assert len(written) == 1
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
+    """Let a function note its calls in the list that is returned."""
+    calls: list[str] = []
+    function: Callable[..., Any] = resolve_name(name)
+
+    def noting(*given: Any, **named: Any) -> Any:
+        calls.append(name)
+        return function(*given, **named)
+
+    monkeypatch.setattr(name, noting)
+    return calls
 
 
 def test_a_report_comes_as_a_file_that_needs_nothing_else(pages: Pages) -> None:
