@@ -59,7 +59,8 @@ def answer(  # noqa: PLR0913  each is a field of the form
         session=session,
         map_index=slice_index,
     )
-    log.info("%s, %s, %s: %s answered %r", dag_id, tranche, stage, user.get_name(), choice)
+    # As the form sent it: quoted, its newlines make no lines of their own.
+    log.info("%s, %r, %r: %s answered %r", dag_id, tranche, stage, user.get_name(), choice)
     recent.clear()
     base = request.scope.get("root_path", "")
     place = (

@@ -10,7 +10,7 @@ import yaml
 from fastapi import APIRouter, Query, Request, Response
 
 from include.progress.campaign import campaign_curves, campaign_page, chosen_tranche
-from include.progress.campaigns import SORTS, Standing, campaign_lines, campaigns_page, wish
+from include.progress.campaigns import SORTS, campaign_lines, campaigns_page, wish
 from include.progress.failures import failures_page
 from prodsys_operators.pages import answers, wording
 from prodsys_operators.pages.access import READS_DAG, EditableDags, VisibleDags
@@ -65,9 +65,7 @@ def campaigns(
 ) -> Response:
     """All campaigns that the user may see."""
     found = _campaigns(visible, q=q, standing=standing, sort=sort, page=page)
-    return answers.page(
-        request, "campaigns.html", page=found, now=found.at, sorts=list(SORTS), standings=list(Standing)
-    )
+    return answers.page(request, "campaigns.html", page=found, now=found.at, sorts=list(SORTS))
 
 
 @router.get("/campaigns.json")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from include.progress.job_log import LogTail
-from prodsys_operators.pages import job_views
+from prodsys_operators.pages import acts, job_views
 from prodsys_operators.pages.source import pinned, recent
 from tests.ledger_records import TRANCHE
 from tests.progress_ledger import HOSTILE
@@ -159,6 +159,7 @@ def test_who_may_read_sees_the_campaign(pages: Pages) -> None:
     assert "gen, run 1000: a decision is asked for" in page
     assert 'aria-label="gen: 25 % of 8 subruns: 2 accepted' in page
     assert page.index("demo.z") < page.index("CSV")
+    assert "All campaigns as <a" in page
 
 
 @pytest.mark.parametrize(
@@ -409,6 +410,21 @@ def test_an_exclusion_is_made_and_lifted_under_the_users_name(pages: Pages) -> N
     assert pages.post("/nodes/lift", {"kind": "node", "name": "wn9.example"}).status_code == 404
     done = [(each.who, each.kind.value) for each in pages.ledger.actions() if "wn9" in each.detail]
     assert done == [("ann", "exclude"), ("ann", "lift")]
+
+
+def test_what_a_form_says_makes_no_lines_in_the_log(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(acts, "update_hitl_detail", lambda **_: None)
+    answer = {
+        "dag_run_id": "manual__z+00:00", "tranche": "t\nforged", "stage": "gen\nforged", "slice_index": 0,
+        "choice": "Stop",
+    }  # fmt: skip
+    with caplog.at_level("INFO", logger=acts.__name__):
+        assert pages.post("/campaigns/demo.z/answer", answer).status_code == 303
+    (line,) = [each.getMessage() for each in caplog.records if each.name == acts.__name__]
+    assert "answered 'Stop'" in line
+    assert "\n" not in line
 
 
 def test_a_question_that_airflow_does_not_ask_is_not_answered(pages: Pages) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from html.parser import HTMLParser
@@ -134,6 +135,28 @@ def test_writing_replaces_as_a_whole_and_says_what_hinders(told: Ledger, tmp_pat
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(StorageError, match=r"file/x\.html cannot be written"):
         writing.replace_file(tmp_path / "file" / "x.html", "")
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.html"
+    writing.replace_file(path, "old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        writing.replace_file(path, "new")
+    assert [each.name for each in tmp_path.iterdir()] == ["x.html"]
+    assert path.read_text(encoding="utf-8") == "old"
+
+
+def test_text_that_is_no_unicode_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        writing.replace_file(tmp_path / "x.html", "\udcff")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("tranche", ["../../etc/passwd", "..", ".", "a/b\\c\x00d", "é" * 300, "x" * 300])
