@@ -163,7 +163,8 @@ def end_text(line: StageLine, *, now: float) -> str:
             Outlook.EARLY: "too early for a rate",
             Outlook.STALLED: "stalled: no job has ended for hours",
             Outlook.WAITING: "waits",
-            Outlook.INCOMPLETE: "no job left for some",
+            Outlook.OVER: "no job left",
+            Outlook.INCOMPLETE: "some held or not judged",
         }
         return words.get(estimate.outlook, "")
     early, late = estimate.early or estimate.end, estimate.late or estimate.end

@@ -33,6 +33,8 @@ class Outlook(StrEnum):
 
     DONE = "done"
     """Nothing remains."""
+    OVER = "over"
+    """All that remains is proven to have failed: nothing more comes unless it is recovered."""
     KNOWN = "known"
     """The rate tells the end."""
     EARLY = "early"
@@ -42,7 +44,11 @@ class Outlook(StrEnum):
     WAITING = "waiting"
     """Nothing was sent yet."""
     INCOMPLETE = "incomplete"
-    """What remains has no job that goes on: it failed, is held, or was not judged."""
+    """What remains has no job that goes on, and some of it is held or was not judged."""
+
+
+ENDED = frozenset({Outlook.DONE, Outlook.OVER})
+"""Outlooks of what nobody waits for any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +124,8 @@ def value_at(points: Sequence[Point], at: float) -> float:
 
 def after_parents(own: Estimate, parents: Iterable[Estimate]) -> Estimate:
     """Return an estimate that is no earlier than those of the stages whose outputs are waited for."""
-    ends = [each for each in parents if each.outlook is not Outlook.DONE]
-    if own.outlook is Outlook.DONE or not ends:
+    ends = [each for each in parents if each.outlook not in ENDED]
+    if own.outlook in ENDED or not ends:
         return own
     unclear = next((each for each in ends if each.outlook is not Outlook.KNOWN), None)
     if unclear is not None or own.outlook is not Outlook.KNOWN:
@@ -138,9 +144,11 @@ def after_parents(own: Estimate, parents: Iterable[Estimate]) -> Estimate:
 
 def latest_of(estimates: Iterable[Estimate]) -> Estimate:
     """Return when all of some work is done; the outlook is that of the least known."""
-    some = [each for each in estimates if each.outlook is not Outlook.DONE]
+    every = list(estimates)
+    some = [each for each in every if each.outlook not in ENDED]
     if not some:
-        return Estimate(outlook=Outlook.DONE)
+        all_done = all(each.outlook is Outlook.DONE for each in every)
+        return Estimate(outlook=Outlook.DONE if all_done else Outlook.OVER)
     for outlook in (Outlook.STALLED, Outlook.INCOMPLETE, Outlook.EARLY, Outlook.WAITING):
         if any(each.outlook is outlook for each in some):
             return Estimate(outlook=outlook)

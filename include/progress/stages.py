@@ -136,7 +136,7 @@ def _outlook(bar: Bar, points: Sequence[Point], *, now: float) -> Estimate:
     if bar.accepted == bar.subruns:
         return Estimate(outlook=Outlook.DONE)
     if bar.to_end == 0:
-        return Estimate(outlook=Outlook.INCOMPLETE)
+        return Estimate(outlook=Outlook.INCOMPLETE if bar.held or bar.unknown else Outlook.OVER)
     if not points and bar.waiting == bar.to_end:
         return Estimate(outlook=Outlook.WAITING)
     return estimate(points, bar.to_end, now=now)

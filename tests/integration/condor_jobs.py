@@ -43,7 +43,7 @@ def act(action: str, constraint: str) -> None:
     htcondor2.Schedd().act(getattr(htcondor2.JobAction, action), constraint, ("test", 7))
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 240) -> Any:
     """Poll until the condition gives something true, and return it."""
     end = time.monotonic() + seconds
     while not (value := condition()):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def wait(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait(condition: Callable[[], object], seconds: float = 120) -> None:
     """Poll until the condition is true."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -85,7 +85,7 @@ def submit(work: Path, *options: str, arguments: tuple[str, ...] = (), **variabl
     return int(found[1])
 
 
-def wait(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def wait(condition: Callable[[], Any], seconds: float = 240) -> Any:
     """Poll until the condition gives something true, and return it."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

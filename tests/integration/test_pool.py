@@ -26,7 +26,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 BINARIES = CHECKOUT / ".prodsys/condor"
 
 
-def wait(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait(condition: Callable[[], bool], seconds: float = 240) -> None:
     """Poll until the condition is true."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -27,7 +27,8 @@ _NO_END = {
     Outlook.EARLY: "too early to tell",
     Outlook.STALLED: "stalled",
     Outlook.WAITING: "waits",
-    Outlook.INCOMPLETE: "no job left for some",
+    Outlook.OVER: "no job left",
+    Outlook.INCOMPLETE: "some held or not judged",
 }
 
 

@@ -51,7 +51,7 @@ def test_a_bar_is_read_without_colours() -> None:
         (Estimate(outlook=Outlook.EARLY), "too early for a rate"),
         (Estimate(outlook=Outlook.STALLED, rate=0.0), "stalled: no job has ended for hours"),
         (Estimate(outlook=Outlook.WAITING), "waits"),
-        (Estimate(outlook=Outlook.INCOMPLETE), "no job left for some"),
+        (Estimate(outlook=Outlook.INCOMPLETE), "some held or not judged"),
     ],
 )
 def test_rate_and_end_in_words(estimate: Estimate, words: str) -> None:

@@ -39,7 +39,7 @@ def test_ends() -> None:
     assert wording.rate(known) == "9.5/h"
     for outlook in set(Outlook) - {Outlook.KNOWN}:
         assert wording.end(Estimate(outlook=outlook), 0.0)
-    assert wording.end(Estimate(outlook=Outlook.INCOMPLETE), 0.0) == "no job left for some"
+    assert wording.end(Estimate(outlook=Outlook.INCOMPLETE), 0.0) == "some held or not judged"
 
 
 def test_a_small_part_of_a_bar_can_be_seen_and_no_bar_is_too_long() -> None:

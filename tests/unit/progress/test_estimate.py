@@ -132,7 +132,15 @@ def test_a_stage_ends_no_earlier_than_its_parents() -> None:
     assert after_parents(stalled, [known(9.0)]) == stalled
 
 
-def test_what_has_no_job_left_has_no_end_and_gives_none() -> None:
+def test_nobody_waits_for_what_is_over() -> None:
+    over = Estimate(outlook=Outlook.OVER)
+    assert after_parents(known(9.0), [over]) == known(9.0)
+    assert after_parents(over, [known(9.0)]) == over
+    assert latest_of([over, known(5.0)]).end == 5.0
+    assert latest_of([over, Estimate(outlook=Outlook.DONE)]) == over
+
+
+def test_what_is_held_or_not_judged_has_no_end_and_gives_none() -> None:
     incomplete = Estimate(outlook=Outlook.INCOMPLETE)
     child = after_parents(known(9.0), [known(5.0), incomplete])
     assert (child.outlook, child.rate, child.end) == (Outlook.INCOMPLETE, 1.0, None)

@@ -19,7 +19,7 @@ FACTS = TrancheFacts(
     ("accepted", "missing", "held", "outlook"),
     [
         (10, 0, 0, Outlook.DONE),
-        (7, 3, 0, Outlook.INCOMPLETE),
+        (7, 3, 0, Outlook.OVER),
         (7, 0, 3, Outlook.INCOMPLETE),
         (7, 0, 0, Outlook.INCOMPLETE),
     ],
