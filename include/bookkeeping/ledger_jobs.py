@@ -9,13 +9,13 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 
 from include.bookkeeping.database import LedgerDatabase, submission_row, upsert
 from include.bookkeeping.records import ExecutionRecord, JobRecord
+from include.bookkeeping.tables import clusters, submissions
 from include.bookkeeping.tables import executions as execution_table
 from include.bookkeeping.tables import jobs as job_table
-from include.bookkeeping.tables import submissions
 from include.campaign.states import JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 JOB_KEY = ("submission_id", "schedd", "cluster", "process")
 
@@ -38,6 +38,17 @@ class LedgerJobs(LedgerDatabase):
             submission_id = submission_row(connection, tag).id
             rows = [{"submission_id": submission_id, **_values(execution)} for execution in executions]
             upsert(connection, execution_table, rows, key=("submission_id", "execution"))
+
+    def record_event_logs(self, tag: str, logs: Mapping[tuple[str, int], str]) -> None:
+        """Record where the event logs of clusters of `tag` lie: (schedd, cluster) → path."""
+        with self._write() as connection:
+            submission_id = submission_row(connection, tag).id
+            for (schedd, cluster), path in sorted(logs.items()):
+                here = (clusters.c.schedd == schedd) & (clusters.c.cluster == cluster)
+                mine = clusters.update().where(clusters.c.submission_id == submission_id, here)
+                connection.execute(
+                    mine.where(clusters.c.event_log.is_distinct_from(path)).values(event_log=path)
+                )
 
     def jobs(self, tag: str) -> list[JobRecord]:
         """Return the jobs of `tag` in order of schedd, cluster and process."""

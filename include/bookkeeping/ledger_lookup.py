@@ -88,6 +88,14 @@ class LedgerLookup(LedgerDatabase):
             return None
         return JobRecord(**{name: getattr(row, name) for name in names}, status=JobStatus(row.status))
 
+    def event_log_of(self, submission_id: int, schedd: str, cluster: int) -> str | None:
+        """Return where a cluster's event log lies on the schedd's machine; None until a check has seen it."""
+        mine = (clusters.c.submission_id == submission_id) & (clusters.c.schedd == schedd)
+        query = sa.select(clusters.c.event_log).where(mine, clusters.c.cluster == cluster)
+        with self._read() as connection:
+            path: str | None = connection.execute(query).scalar_one_or_none()
+        return path
+
     def executions_of(self, submission_id: int, process: int) -> list[ExecutionRecord]:
         """Return the executions of the job that makes a unit, in order of their start."""
         mine = (executions.c.submission_id == submission_id) & (jobs.c.unit == process)

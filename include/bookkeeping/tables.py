@@ -189,6 +189,7 @@ clusters = sa.Table(
         server_default=sa.text("0"),
         comment="Unit that process 0 makes; process p makes this plus p.",
     ),
+    sa.Column("event_log", FreeText, comment="On the schedd's machine, as the last check's ads name it."),
     sa.CheckConstraint("jobs >= 1", name="jobs"),
     comment="Cluster numbers repeat between schedds and on a wiped pool: unique per submission.",
 )

@@ -91,6 +91,16 @@ class Gathered:
     notes: tuple[str, ...]
     """One sentence on each thing found that fits nowhere."""
 
+    @property
+    def event_logs(self) -> dict[tuple[str, int], str]:
+        """(schedd, cluster) → path of its event log, for those whose ads name one."""
+        return {
+            (ad.schedd, ad.cluster): ad.event_log
+            for each in self.processes
+            for ad in each.ads
+            if ad.event_log
+        }
+
 
 def read_areas(plan: CampaignPlan, submission: Submission, *, workers: int = 8) -> AreaEvidence:
     """Read what the submission's executions left; StorageError if a folder is there but cannot be listed."""

@@ -179,6 +179,8 @@ def _record(tools: Tools, reviewed: Reviewed, gathered: Gathered) -> None:
     facts = node_facts(gathered)
     if facts:
         ledger.record_node_facts(facts)
+    if gathered.event_logs:
+        ledger.record_event_logs(tag, gathered.event_logs)
     if judgement.all_ended:
         ledger.record_ended(tag, now=now)
 

@@ -133,6 +133,8 @@ def test_an_alarm_leads_to_its_cause_in_three_clicks(sqlite_site: Site, desk: Pa
     cause.locator("figcaption a").click()  # 2
     expect(desk.get_by_role("heading", name="Log")).to_be_visible()
     expect(desk.locator("[data-log]")).to_contain_text("KeyError: 'target_z'")
+    # HTCondor's own word: submitted, started, terminated.
+    expect(desk.locator("section", has=desk.locator("#h-events"))).to_contain_text("Job terminated")
     pictures(desk, "job")
     fits_a_phone(desk)
     job_id = desk.locator("h1").inner_text()

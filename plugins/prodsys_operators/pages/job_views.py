@@ -10,6 +10,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from include.progress.job import job_page
+from include.progress.job_events import job_events
 from include.progress.job_log import FileLogs
 from include.progress.node_list import nodes_page
 from include.progress.search import search
@@ -21,6 +22,7 @@ from prodsys_operators.pages.source import ledger, logs, recent
 if TYPE_CHECKING:
     from include.bookkeeping.overview_records import JobPlace
     from include.progress.job import JobPage
+    from include.progress.job_events import JobEvents
     from include.progress.job_log import JobLogSource, LogTail
     from include.progress.node_list import NodesPage
 
@@ -90,14 +92,27 @@ def job(
 ) -> Response:
     """One job; its log's end only for who may read logs in Airflow."""
     found = _found(dag_id, submission_id, process)
-    tail = _tail(found) if reads_logs else None
-    return answers.page(request, "job.html", page=found, now=found.at, tail=tail, reads_logs=reads_logs)
+    tail, events = (_tail(found), _events(found)) if reads_logs else (None, None)
+    return answers.page(
+        request, "job.html", page=found, now=found.at, tail=tail, events=events, reads_logs=reads_logs
+    )
 
 
 @router.get("/campaigns/{dag_id}/jobs/{submission_id}/{process}/job.json", dependencies=[READS_DAG])
 def job_json(request: Request, dag_id: str, submission_id: Id, process: Process) -> Response:
     """The same for programs."""
     return answers.as_json(request, _found(dag_id, submission_id, process))
+
+
+@router.get(
+    "/campaigns/{dag_id}/jobs/{submission_id}/{process}/events.json", dependencies=[READS_DAG, READS_LOGS]
+)
+def events_json(request: Request, dag_id: str, submission_id: Id, process: Process) -> Response:
+    """What HTCondor's event log says of the job."""
+    found = _events(_found(dag_id, submission_id, process))
+    if found is None:
+        raise HTTPException(404, "No check has seen yet where this job's event log lies.")
+    return answers.as_json(request, found)
 
 
 @router.get("/campaigns/{dag_id}/jobs/{submission_id}/{process}/log", dependencies=[READS_DAG, READS_LOGS])
@@ -123,6 +138,20 @@ def _found(dag_id: str, submission_id: int, process: int) -> JobPage:
     )
     if found is None:
         raise HTTPException(404, f"{dag_id} has no process {process} of its submission {submission_id}")
+    return found
+
+
+def _events(page: JobPage) -> JobEvents | None:
+    job = page.job
+    if job is None:
+        return None
+    path = ledger().event_log_of(page.place.submission_id, job.schedd, job.cluster)
+    if path is None:
+        return None
+    found: JobEvents = recent.get(
+        ("events", page.place.submission_id, job.schedd, job.cluster, job.process),
+        lambda: job_events(path, cluster=job.cluster, process=job.process),
+    )
     return found
 
 

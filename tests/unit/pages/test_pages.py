@@ -34,7 +34,7 @@ OF_ALL = (
 OF_CAMPAIGN = (
     "", "/campaign.json", "/curve.json", "/curve.csv", "/slices.csv", "/triage", "/triage.json",
     "/triage.csv", "/report.html", "/report.json",
-    "/jobs/1/2", "/jobs/1/2/job.json", "/jobs/1/2/log", "/job?tag=x&process=0",
+    "/jobs/1/2", "/jobs/1/2/job.json", "/jobs/1/2/log", "/jobs/1/2/events.json", "/job?tag=x&process=0",
 )  # fmt: skip
 EVIL = ("<script>alert", "<img src=x", " 49 ")
 
@@ -140,7 +140,8 @@ def test_a_log_is_shown_to_who_may_read_logs_alone(pages: Pages, monkeypatch: py
     assert "the last line" not in page
     assert "whole log" not in page
     assert "does not let you read the logs" in page
-    assert pages.get("/campaigns/demo.z/jobs/1/2/log", who="cat").status_code == 403
+    for path in ("log", "events.json"):
+        assert pages.get(f"/campaigns/demo.z/jobs/1/2/{path}", who="cat").status_code == 403
 
 
 def test_a_reason_that_everybody_reads_names_no_campaign_by_itself(pages: Pages) -> None:
