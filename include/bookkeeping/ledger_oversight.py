@@ -63,12 +63,16 @@ class LedgerOversight(LedgerDatabase):
                 found.update({sample.tag: sample for sample, _ in last.values()})
         return found
 
-    def accepted_files(self, *, since: float, most: int) -> tuple[tuple[AcceptedFile, ...], int]:
+    def accepted_files(
+        self, *, since: float, most: int, dag_id: str | None = None
+    ) -> tuple[tuple[AcceptedFile, ...], int]:
         """Return accepted outputs of submissions whose state is from after `since`, and how many there are.
 
-        At most `most` of them, drawn at random where there are more.
+        At most `most` of them, drawn at random where there are more; with `dag_id` of that campaign alone.
         """
         wanted = (outputs.c.state == OutputState.ACCEPTED) & (submissions.c.state_at >= since)
+        if dag_id is not None:
+            wanted &= submissions.c.dag_id == dag_id
         columns = (outputs.c.path, outputs.c.size, outputs.c.accepted_at)
         query = sa.select(submissions.c.tag, *columns).join_from(outputs, submissions).where(wanted)
         counting = sa.select(sa.func.count()).select_from(outputs.join(submissions)).where(wanted)

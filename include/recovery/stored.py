@@ -57,10 +57,16 @@ class Look:
 
 
 def look(
-    ledger: Ledger, storage: Storage, facts: Sequence[SubmissionFacts], *, since: float, most: int
+    ledger: Ledger,
+    storage: Storage,
+    facts: Sequence[SubmissionFacts],
+    *,
+    since: float,
+    most: int,
+    dag_id: str | None = None,
 ) -> Look:
     """Look at `most` accepted files of the submissions in `facts`, and for outputs that the ledger lacks."""
-    files, accepted = ledger.accepted_files(since=since, most=most)
+    files, accepted = ledger.accepted_files(since=since, most=most, dag_id=dag_id)
     silent: list[str] = []
     lost, looked_at = _lost(storage, files, silent)
     over = [fact for fact in facts if fact.state is SubmissionState.ENDED]

@@ -110,7 +110,7 @@ def compare(
     # After the queues: what was submitted meanwhile is then seen as new, not as missing.
     since = now - LOOK_BACK_S
     facts = ledger.oversight(since=since, dag_id=dag_id)
-    files = look(ledger, storage, facts, since=since, most=MOST_FILES)
+    files = look(ledger, storage, facts, since=since, most=MOST_FILES, dag_id=dag_id)
     seen = Seen(queues=queues, stored=files.stored)
     found = disagreements(facts, seen, now=now, limit_s=limit_s)
     # Somebody ended those clusters on purpose: no wait is to bring their counts up to date.

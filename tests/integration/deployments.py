@@ -47,8 +47,8 @@ def make_specs(folder: Path) -> Path:
 
 def make_drill_files(folder: Path, sizes: dict[int, int]) -> None:
     """Make the files that the drill's jobs copy: run → subruns, 10 events each, and 9 in the short ones."""
-    (folder / "marks").mkdir(parents=True)
-    (folder / "ready").mkdir()
+    for name in ("marks", "ready"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     for run, subruns in sizes.items():
         for subrun in range(subruns):
             for events, name in ((10, ""), (9, ".short")):

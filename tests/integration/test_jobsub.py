@@ -30,7 +30,7 @@ exit "${CODE:-$JOBSUBJOBSECTION}"
 
 MEMORY_HOG = f"""\
 #!/bin/sh
-exec {sys.executable} -c 'import time; kept = b"x" * 300_000_000; time.sleep(300)'
+exec "{sys.executable}" -c 'import time; kept = b"x" * 300_000_000; time.sleep(300)'
 """
 DISK_HOG = "#!/bin/sh\nhead -c 20000000 /dev/zero > big\nsleep 300\n"
 EXCLUSION = (

@@ -167,7 +167,7 @@ def test_nodes_can_hold_for_memory_and_disk(state: Path, tmp_path: Path) -> None
     pool = make(state, limits=Limits.NODES)
     pool.start()
     program = "import time; kept = b'x' * 400_000_000; time.sleep(300)"
-    (tmp_path / "memory.sh").write_text(f'#!/bin/sh\nexec {sys.executable} -c "{program}"\n')
+    (tmp_path / "memory.sh").write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{program}"\n')
     (tmp_path / "disk.sh").write_text("#!/bin/sh\nhead -c 40000000 /dev/zero > big\nsleep 300\n")
     for name in ("memory", "disk"):
         submit(

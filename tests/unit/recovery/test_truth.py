@@ -188,6 +188,8 @@ def test_an_accepted_file_that_is_gone_or_was_cut_is_told(
     file = publish(ledger, pool, tmp_path)
     comparison = look(ledger, pool)
     assert (comparison.disagreements, comparison.files, comparison.accepted) == ((), 1, 1)
+    other = compare(ledger, pool, PosixStorage(), dag_id="demo.other", now=LATER, limit_s=LIMIT_S)
+    assert (other.submissions, other.files, other.accepted) == (0, 0, 0)
     file.write_bytes(b"short")
     (found,) = look(ledger, pool).disagreements
     assert (found.topic, str(file) in found.text) == (Topic.LOST, True)
