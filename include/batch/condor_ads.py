@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from include.batch.pool import JobAd
@@ -201,10 +202,10 @@ def _left(queued: JobAd, rows: Iterable[JobAd], asked_at: float | None) -> bool:
 def _value(ad: Mapping[str, Any], name: str) -> object:
     """Return an attribute's value; None for a missing one and for an expression that has no value."""
     value = ad.get(name)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    evaluated = value.eval() if hasattr(value, "eval") else None
-    return evaluated if isinstance(evaluated, bool | int | float | str) else None
+    if hasattr(value, "eval"):
+        value = value.eval(ad)  # by itself it would not find the attributes that it names
+    # ClassAd's undefined and error are members of an enumeration of whole numbers: 2 and 1.
+    return value if isinstance(value, bool | int | float | str) and not isinstance(value, Enum) else None
 
 
 def _truth(ad: Mapping[str, Any], name: str) -> bool:

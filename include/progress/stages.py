@@ -123,7 +123,7 @@ def _line(
         stage=count.stage,
         is_merge=count.is_merge,
         bar=bar,
-        estimate=_outlook(bar, points, now=now),
+        estimate=_outlook(bar, points, now=now, uncounted=any(each.at is None for each in submissions)),
         duplicates=count.duplicates,
         duplicate_bytes=count.duplicate_bytes,
         bytes=count.bytes,
@@ -132,9 +132,12 @@ def _line(
     )
 
 
-def _outlook(bar: Bar, points: Sequence[Point], *, now: float) -> Estimate:
+def _outlook(bar: Bar, points: Sequence[Point], *, now: float, uncounted: bool) -> Estimate:
+    """Return when a stage ends; `uncounted`: jobs of it are in the queue that no poll has counted yet."""
     if bar.accepted == bar.subruns:
         return Estimate(outlook=Outlook.DONE)
+    if bar.to_end == 0 and uncounted:
+        return Estimate(outlook=Outlook.EARLY)
     if bar.to_end == 0:
         return Estimate(outlook=Outlook.INCOMPLETE if bar.held or bar.unknown else Outlook.OVER)
     if not points and bar.waiting == bar.to_end:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import classad2
 import pytest
 
 from include.batch.condor_ads import job_ad, of_clusters, of_tag, one_a_job
@@ -83,6 +84,17 @@ def test_one_ad_a_job_and_a_roll_back_is_said(caplog: pytest.LogCaptureFixture) 
     ]
     assert [ad.rows for ad in ads] == [1, 2, 2]
     assert "7.1@ap1, 7.2@ap1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("resident", "memory"),
+    [("ResidentSetSize = 125000;", 123), ("", None), ('ResidentSetSize = "many";', None)],
+    ids=["known", "undefined", "error"],
+)
+def test_an_expression_is_evaluated_in_its_own_ad(resident: str, memory: int | None) -> None:
+    usage = "MemoryUsage = (ResidentSetSize + 1023) / 1024"
+    ad = classad2.parseOne(f"[ClusterId = 7; ProcId = 1; JobStatus = 4; {resident} {usage}]")
+    assert job_ad("ap1", ad).memory_mb == memory
 
 
 def test_what_a_restarted_job_says() -> None:

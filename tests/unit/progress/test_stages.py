@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from include.bookkeeping.overview_records import Overview, StageCount, TrancheFacts
+from include.bookkeeping.overview_records import OpenSubmission, Overview, StageCount, TrancheFacts
+from include.campaign.states import SubmissionState
 from include.progress.estimate import Outlook
 from include.progress.stages import states_of
 
@@ -37,3 +38,18 @@ def test_a_stage_is_done_only_once_all_is_accepted(
     (state,) = states_of(overview, now=NOW)
     assert state.stages[0].estimate.outlook is outlook
     assert state.estimate.outlook is outlook
+
+
+def test_jobs_that_no_poll_has_counted_yet_are_not_for_a_person() -> None:
+    count = StageCount(
+        dag_id="d", tranche="t", run=None, stage="gen", number=0, is_merge=False, subruns=10,
+        accepted=0, missing=0, held=0, sent=10, duplicates=0, duplicate_bytes=0, bytes=0,
+        accepted_bytes=0, events=0,
+    )  # fmt: skip
+    sent = OpenSubmission(
+        tag="x", dag_id="d", tranche="t", run=1, stage="gen", state=SubmissionState.SUBMITTED, jobs_open=10,
+        rest=10, is_merge=False, at=None, idle=0, running=0, held=0, completed=0, removed=0, unknown=0,
+    )  # fmt: skip
+    overview = Overview(tranches=(FACTS,), counts=(count,), submissions=(sent,), ended=(), questions=())
+    (state,) = states_of(overview, now=NOW)
+    assert state.stages[0].estimate.outlook is Outlook.EARLY
