@@ -201,7 +201,7 @@ def _left(queued: JobAd, rows: Iterable[JobAd], asked_at: float | None) -> bool:
 
 def _value(ad: Mapping[str, Any], name: str) -> object:
     """Return an attribute's value; None for a missing one and for an expression that has no value."""
-    value = ad.get(name)
+    value: Any = ad.get(name)
     if hasattr(value, "eval"):
         value = value.eval(ad)  # by itself it would not find the attributes that it names
     # ClassAd's undefined and error are members of an enumeration of whole numbers: 2 and 1.
