@@ -311,7 +311,8 @@ def test_a_flipped_byte_is_found(drill: tuple[Site, str, Any]) -> None:
 @pytest.mark.parametrize(
     ("kind", "cause", "evidence"),
     [
-        (ActionKind.RELEASE, "with 300 MB: HTCondor held it for memory: it asked for 200 MB", "26/1"),
+        # Half as much again, or a quarter more than it was seen to use.
+        (ActionKind.RELEASE, r"with [3-9]\d\d MB: HTCondor held it for memory: it asked for 200 MB", "26/1"),
         (ActionKind.REMOVE, "HTCondor held it for running longer than it was allowed to", "26/4"),
     ],
 )
@@ -320,7 +321,8 @@ def test_a_held_job_is_acted_on_by_its_class(
 ) -> None:
     site, run_id, _ = drill
     acts = site.ledger.actions("drill.faults", run_id, stage="gen", kind=kind)
-    assert any(cause in act.detail and f"(HoldReasonCode={evidence} of " in act.detail for act in acts), acts
+    told = rf"{cause}.*\(HoldReasonCode={evidence} of "
+    assert any(re.search(told, act.detail) for act in acts), acts
 
 
 def test_a_job_that_ran_twice_is_accepted_once(drill: tuple[Site, str, Any]) -> None:
