@@ -277,8 +277,10 @@ def upsert(
     if at_once is not None:
         insert = insert.from_select(list(ordered[0]), at_once)
     statement = insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=where)
-    if at_once is not None or not _as_plain_tuples(connection, table, statement, ordered):
-        connection.execute(statement, None if at_once is not None else ordered)
+    if at_once is not None:
+        connection.execute(statement)
+    elif where is not None or not _as_plain_tuples(connection, table, statement, ordered):
+        connection.execute(statement, ordered)
 
 
 def _as_plain_tuples(
@@ -290,19 +292,14 @@ def _as_plain_tuples(
     """
     if connection.dialect.name != "sqlite":
         return False
-    names = list(rows[0])
-    compiled = statement.compile(dialect=connection.dialect, column_keys=names)
-    if sorted(compiled.positiontup or ()) != sorted(names):  # a default, or a value in the statement itself
+    compiled = statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
+    places = compiled.positiontup or []
+    if sorted(places) != sorted(rows[0]):  # a default, or a value in the statement itself
         return False
-    places = list(compiled.positiontup or ())
-    changes = _binders(connection, table, places)
-    columns = [
-        [row[name] for row in rows]
-        if (how := changes.get(name)) is None
-        else [how(row[name]) for row in rows]
-        for name in places
-    ]
-    connection.exec_driver_sql(compiled.string, list(zip(*columns, strict=True)))
+    columns = {name: [row[name] for row in rows] for name in places}
+    for name, how in _binders(connection, table, places).items():
+        columns[name] = [how(value) for value in columns[name]]
+    connection.exec_driver_sql(compiled.string, list(zip(*columns.values(), strict=True)))
     return True
 
 

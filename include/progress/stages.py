@@ -136,9 +136,9 @@ def _outlook(bar: Bar, points: Sequence[Point], *, now: float, uncounted: bool) 
     """Return when a stage ends; `uncounted`: jobs of it are in the queue that no poll has counted yet."""
     if bar.accepted == bar.subruns:
         return Estimate(outlook=Outlook.DONE)
-    if bar.to_end == 0 and uncounted:
-        return Estimate(outlook=Outlook.EARLY)
     if bar.to_end == 0:
+        if uncounted:
+            return Estimate(outlook=Outlook.EARLY)
         return Estimate(outlook=Outlook.INCOMPLETE if bar.held or bar.unknown else Outlook.OVER)
     if not points and bar.waiting == bar.to_end:
         return Estimate(outlook=Outlook.WAITING)

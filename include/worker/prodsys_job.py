@@ -529,7 +529,7 @@ class LogSender(threading.Thread):
             if not data:
                 raise
             self.full = True
-            self.complain(f"{error}")
+            self.complain(str(error))
             return True
         self.offset = max(self.offset + len(data), min(have, size))
         self.posted, self.greeted = time.monotonic(), True
@@ -698,7 +698,7 @@ class Execution:
             try:
                 sender.start()
             except RuntimeError as error:  # a node's limit of processes counts threads too
-                sender.complain(f"{error}")
+                sender.complain(str(error))
             else:
                 self.sender = sender
 

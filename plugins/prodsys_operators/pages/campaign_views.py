@@ -42,8 +42,11 @@ def lines() -> list[CampaignLine]:
     return found
 
 
-def _tranche_of(dag_id: str, run_id: str) -> str | None:
-    """Return the tranche of a dag_run, also where its plus signs came as they are, which read as spaces."""
+def _chosen(dag_id: str, tranche: str, run_id: str) -> str | None:
+    """Return the tranche that is asked for, by itself or by its dag_run; None where that has not begun."""
+    if not run_id:
+        return tranche
+    # The plus signs of a dag_run's id may have come as they are, which reads as spaces.
     known = ledger().tranche_of_run(dag_id, run_id)
     return known or ledger().tranche_of_run(dag_id, run_id.replace(" ", "+"))
 
@@ -101,11 +104,10 @@ def campaigns_csv(request: Request, visible: VisibleDags) -> Response:
 @router.get("/campaigns/{dag_id}", dependencies=[READS_DAG])
 def campaign(request: Request, dag_id: str, tranche: Tranche = "", run_id: Tranche = "") -> Response:
     """One campaign: a tranche of it, named by itself or by the Airflow dag_run that used it last."""
-    if run_id:
-        tranche = _tranche_of(dag_id, run_id) or ""
-        if not tranche:
-            return answers.page(request, "not_begun.html", dag_id=dag_id, run_id=run_id)
-    found = _campaign(dag_id, tranche)
+    chosen = _chosen(dag_id, tranche, run_id)
+    if chosen is None:
+        return answers.page(request, "not_begun.html", dag_id=dag_id, run_id=run_id)
+    found = _campaign(dag_id, chosen)
     plan = pinned.get(
         (dag_id, found.state.facts.tranche),
         lambda: yaml.safe_dump(wording.plain(found.plan), sort_keys=False, allow_unicode=True, width=100),
@@ -207,11 +209,10 @@ def triage(
     request: Request, dag_id: str, edits: EditableDags, tranche: Tranche = "", run_id: Tranche = ""
 ) -> Response:
     """Why jobs of a tranche failed, and what may be done."""
-    if run_id:
-        tranche = _tranche_of(dag_id, run_id) or ""
-        if not tranche:
-            return answers.page(request, "not_begun.html", dag_id=dag_id, run_id=run_id)
-    found = _failures(dag_id, tranche)
+    chosen = _chosen(dag_id, tranche, run_id)
+    if chosen is None:
+        return answers.page(request, "not_begun.html", dag_id=dag_id, run_id=run_id)
+    found = _failures(dag_id, chosen)
     return answers.page(request, "triage.html", page=found, now=found.at, may_edit=dag_id in edits)
 
 
