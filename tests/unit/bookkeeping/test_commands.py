@@ -38,8 +38,7 @@ def test_check_names_a_difference_and_a_broken_reference(url, tmp_path):
     run("upgrade", "--ledger", url)
     with sqlite3.connect(tmp_path / "ledger.db") as database:
         database.execute("DROP INDEX uq_outputs_one_accepted")
-        columns = "submission_id, schedd, cluster, jobs"
-        database.execute(f"INSERT INTO clusters ({columns}) VALUES (99, 'ap1', 1, 1)")
+        database.execute("INSERT INTO clusters VALUES (99, 'ap1', 1, 1, 0, NULL)")
     database.close()
     checked = run("check", "--ledger", url)
     assert checked.exit_code == 1
