@@ -158,18 +158,13 @@ class TestStageOut:
         os.mkfifo(source)
         target.mkdir()
         process = subprocess.Popen([*job.program, "stage-out", source, target])
-        with source.open("wb") as stream:
+        with source.open("wb", buffering=0) as stream:
             stream.write(b"x")
-            stream.flush()
             job.wait_until(lambda: any(target.iterdir()))
 
-            def ended() -> bool:
-                # A signal between Python's look for one and its read would wait for the read's end.
-                process.terminate()
-                return process.poll() is not None
-
-            job.wait_until(ended)
-            assert process.returncode == 128 + signal.SIGTERM
+            process.terminate()
+        # A signal between Python's look for one and its read waits for the read's end, which is here.
+        assert process.wait(30) == 128 + signal.SIGTERM
         assert list(target.iterdir()) == []
 
     def test_folder_that_is_a_file(self, job: Any, made: list[Path], tmp_path: Path) -> None:
