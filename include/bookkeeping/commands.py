@@ -10,10 +10,18 @@ from include.errors import LedgerError
 
 app = typer.Typer(help="The bookkeeping database.", no_args_is_help=True)
 
+
+def missing() -> str:
+    """Refuse to go on without an address, and say what sets it; BadParameter always."""
+    raise typer.BadParameter('missing; in the folder of a deployment, eval "$(prodsys env)" sets it')
+
+
 LedgerOption = Annotated[
     str,
     typer.Option(
         "--ledger",
+        default_factory=missing,
+        show_default=False,
         envvar="PRODSYS_LEDGER",
         help="The ledger's URL: sqlite:////absolute/path/ledger.db or postgresql://user@host/database.",
     ),

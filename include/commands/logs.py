@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from include.bookkeeping.commands import missing
 from include.campaign.units import parse_size, parse_time
+from include.campaign.wording import did_you_mean
 from include.errors import LogsError
 
 if TYPE_CHECKING:
@@ -37,7 +39,15 @@ def register(app: typer.Typer) -> None:
 def logs(  # noqa: PLR0913  one parameter an option
     campaign: Annotated[str | None, typer.Argument(help="EXPERIMENT.NAME; none: of all.")] = None,
     *,
-    logs_db: Annotated[str, typer.Option(envvar="PRODSYS_LOGS_DB", help="URL of the logs' database.")],
+    logs_db: Annotated[
+        str,
+        typer.Option(
+            envvar="PRODSYS_LOGS_DB",
+            default_factory=missing,
+            show_default=False,
+            help="URL of the logs' database.",
+        ),
+    ],
     search: Annotated[Text, typer.Option(help='Lines with all of: words, "several words", begin*.')] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing what comes.")] = False,
     whole: Annotated[bool, typer.Option("--whole", help="All that is kept, not only the tail.")] = False,
@@ -76,10 +86,19 @@ def logs(  # noqa: PLR0913  one parameter an option
             _found(store.search(search, where, limit=limit), as_json=as_json)
         else:
             found = store.logs(where, limit=limit)
+            if not found and campaign is not None:
+                _known(campaign, store.campaigns())
             if len(found) == 1 or (job is not None and found):
                 _show(store, found[0], follow=follow, whole=whole, as_json=as_json)
             else:
                 _list(found, where, as_json=as_json)
+
+
+def _known(campaign: str, known: list[str]) -> None:
+    if campaign not in known:
+        raise typer.BadParameter(
+            f"no log of a campaign {campaign!r} is here; {did_you_mean(campaign, known)}"
+        )
 
 
 def _expire(store: LogStore, *, days: str, space: str, as_json: bool) -> None:

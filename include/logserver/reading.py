@@ -37,6 +37,12 @@ class LogReading(LogDatabase):
         with self._read() as connection:
             return infos(connection, conditions(where), order=logs.c.id.desc(), limit=limit, offset=offset)
 
+    def campaigns(self) -> list[str]:
+        """Return the campaigns that logs are of, EXPERIMENT.NAME, in order."""
+        query = sa.select(submissions.c.dag_id).distinct().order_by(submissions.c.dag_id)
+        with self._read() as connection:
+            return list(connection.execute(query).scalars())
+
     def log(self, number: int) -> LogInfo:
         """Return one log; NoSuchLog if there is none of that id."""
         with self._read() as connection:

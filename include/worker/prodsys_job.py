@@ -181,6 +181,11 @@ def glidein() -> Document:
     return {key: value and value[:MAX_FACT] for key, value in told.items()}
 
 
+def node_name() -> str:
+    """Return this node's name as the pool has it, `slot1@glidein@NODE`; its own where no ad tells."""
+    return ((glidein()["slot"] or "").split("@")[-1] or socket.gethostname())[:MAX_FACT]
+
+
 def mounted() -> List[str]:
     """Return the repositories that are mounted; those that autofs would mount are not among them."""
     names = re.compile(rf"^\S+ {re.escape(CVMFS_ROOT)}/([^/\s]+)[/\s]", re.MULTILINE)
@@ -258,7 +263,7 @@ def look_at_cvmfs(names: Iterable[str], seconds: float, stop: Optional["Stop"] =
 
 def node_facts(looks: Dict[str, Document]) -> Document:
     """Return what is known of this node, in 8 kB of JSON at most; it asks nothing that could hang."""
-    facts: Document = {"host": socket.gethostname()[:MAX_FACT], "kernel": os.uname().release[:MAX_FACT]}
+    facts: Document = {"host": node_name(), "kernel": os.uname().release[:MAX_FACT]}
     facts.update(glidein(), python=sys.version.split()[0], cpus=len(os.sched_getaffinity(0)))
     facts["memory_mb"] = (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) >> 20
     facts.update(load_1min=None, scratch_free_mb=None, cvmfs={}, cvmfs_left_out=0)
@@ -594,7 +599,7 @@ class Execution:
         self.sender: Optional[LogSender] = None
         self.report: Document = {"version": VERSION, "tag": document.get("tag"), "execution": self.name}
         self.report.update(identity, run=document.get("run"), first_subrun=None, last_subrun=None)
-        self.report.update(host=socket.gethostname(), node={}, started=round(time.time(), 3))
+        self.report.update(host=node_name(), node={}, started=round(time.time(), 3))
         self.report.update(exit_code=None, exit_signal=None, failed_at=None, error=None)
         self.report.update(cpu_s=0.0, max_rss_kb=0, outputs=[], log=None)
 
@@ -959,7 +964,7 @@ def span(text: str) -> float:
 
 def cvmfs_check(options: argparse.Namespace) -> int:
     """Exit 0 if CVMFS is fit on this node, else 85, after a pause."""
-    stop, wanted, host = Stop(), dict(options.repositories), socket.gethostname()
+    stop, wanted, host = Stop(), dict(options.repositories), node_name()
     looks = look_at_cvmfs(wanted, options.look, stop)
     if stop.asked:
         return 128 + stop.asked

@@ -54,10 +54,25 @@ def test_logs_are_listed(url: str) -> None:
         "with 3 (script: the script exited with 3), configuration, 34 bytes"
     )
     assert [log["stage"] for log in json.loads(prodsys("--json", url=url).stdout)["logs"]] == ["reco", "gen"]
-    assert (
-        prodsys("demo.other", "--run", "7", url=url).stdout == "no log of dag_id demo.other, run 7 is here\n"
-    )
+    assert prodsys("demo.z", "--run", "7", url=url).stdout == "no log of dag_id demo.z, run 7 is here\n"
     assert "no log of" in prodsys("--since", "1 h", "--category", "memory", url=url).stdout
+
+
+def test_campaign_that_has_no_log_is_refused_with_the_nearest(url: str) -> None:
+    result = prodsys("demo.zz", url=url)
+    assert result.exit_code == 2
+    assert "no log of a campaign 'demo.zz' is here; did you mean 'demo.z'?" in unwrapped(result.stderr)
+
+
+def test_without_an_address_it_says_what_sets_one() -> None:
+    result = CliRunner().invoke(app, ["logs"], env={"PRODSYS_LOGS_DB": None})
+    assert result.exit_code == 2
+    assert 'eval "$(prodsys env)" sets it' in unwrapped(result.stderr)
+
+
+def unwrapped(text: str) -> str:
+    """Return a framed error as one line."""
+    return " ".join(text.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(

@@ -266,6 +266,7 @@ def test_facts(job: Any, repository: Callable[..., Path]) -> None:
         "factory": None,
     }
     assert report["site"] == "FNAL"
+    assert report["host"] == facts["host"] == "wn1", "as the pool names it, in its queue and history"
 
 
 def test_facts_are_bounded(job: Any, repository: Callable[..., Path]) -> None:
