@@ -30,7 +30,7 @@ def run_demo(deployment: Deployment, *, dag_id: str, limit_s: float, console: Co
         page = f"{deployment.url}/dags/{dag_id}/runs/{run_id}"
         console.print(f"{dag_id} started as {run_id}", highlight=False)
         console.print(f"watch it at {page} (user {USER}, password {deployment.password})", highlight=False)
-        seen: dict[str, int] = {}
+        seen: list[str] = []
         began = time.monotonic()
         state = api.follow(
             dag_id,
@@ -46,18 +46,25 @@ def run_demo(deployment: Deployment, *, dag_id: str, limit_s: float, console: Co
 
 
 def _say_progress(
-    ledger: Ledger, dag_id: str, run_id: str, seen: dict[str, int], console: Console, began: float
+    ledger: Ledger, dag_id: str, run_id: str, seen: list[str], console: Console, began: float
 ) -> None:
     try:
         rows = ledger.stage_progress(dag_id, run_id)
     except ProdsysError:  # nothing is reserved yet
         return
-    now = {row.stage: row.accepted for row in rows}
-    if now != seen:
-        seen.clear()
-        seen.update(now)
-        parts = "   ".join(f"{row.stage} {row.accepted}/{row.subruns}" for row in rows)
-        console.print(f"{time.monotonic() - began:5.0f} s   {parts}")
+    parts = "   ".join(f"{row.stage} {row.accepted}/{row.subruns}" for row in rows)
+    parts += _in_queue(ledger, dag_id)
+    if parts not in seen[-1:]:
+        seen.append(parts)
+        console.print(f"{time.monotonic() - began:5.0f} s   {parts}", highlight=False)
+
+
+def _in_queue(ledger: Ledger, dag_id: str) -> str:
+    """Return how many of the campaign's jobs wait, run and are held, as last counted."""
+    found = ledger.overview(times=(), dag_id=dag_id).submissions
+    counts = {name: sum(getattr(each, name) for each in found) for name in ("idle", "running", "held")}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return f"   (jobs: {told})" if told else ""
 
 
 def failures(api: AirflowApi, dag_id: str, run_id: str) -> str:

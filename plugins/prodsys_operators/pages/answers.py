@@ -49,7 +49,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = ("moment", "iso", "span", "size", "percent", "number", "rate", "bar_text", "bar_parts")
+    names = ("moment", "second", "iso", "span", "size", "percent", "number", "rate", "bar_text", "bar_parts")
     made.filters.update({name: getattr(wording, name) for name in names})
     made.globals.update(end=wording.end, parts=wording.PART_NAMES, all_parts=PARTS)
     return made

@@ -37,6 +37,11 @@ def moment(at: float | None) -> str:
     return "" if at is None else datetime.fromtimestamp(at, tz=UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def second(at: float | None) -> str:
+    """Return a time in UTC, to the second, to be compared with logs."""
+    return "" if at is None else datetime.fromtimestamp(at, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def iso(at: float | None) -> str:
     """Return a time for machines."""
     return "" if at is None else datetime.fromtimestamp(at, tz=UTC).isoformat(timespec="seconds")

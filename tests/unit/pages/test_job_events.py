@@ -23,7 +23,7 @@ LOG = """\
 ...
 006 (001.002.000) 2026-11-24 10:01:00 Image size of job updated: 8
 ...
-012 (001.002.000) 2026-11-24 10:02:00 Job was held.
+012 (001.002.000) 2026-11-24 10:02:07 Job was held.
 \t<script>alert(1)</script> memory usage exceeded request_memory
 \tCode 34 Subcode 0
 ...
@@ -43,6 +43,7 @@ def test_a_jobs_page_tells_its_events_as_text(pages: Pages, tmp_path: Path) -> N
     recent.clear()
     page = pages.get(JOB).text
     assert "Job was held." in page
+    assert ":02:07" in page, "to the second, to be compared with logs"
     assert "memory usage exceeded request_memory" in page
     assert "<script>alert" not in page
     told = pages.get(f"{JOB}/events.json").json()
