@@ -8,7 +8,7 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 
 from include.bookkeeping.count_tables import stage_counts, stage_marks
 from include.bookkeeping.database import LedgerDatabase
-from include.bookkeeping.ledger_overview import completed_at, moments, stage_count
+from include.bookkeeping.ledger_overview import completed_at, moments
 from include.bookkeeping.overview_records import (
     AcceptedMark,
     EndedJobs,
@@ -52,10 +52,11 @@ class LedgerCampaignPage(LedgerDatabase):
     def slice_counts(self, dag_id: str, tranche: str) -> list[StageCount]:
         """Return the counts of each stage of each slice, in order of run and stage."""
         here = (stage_counts.c.dag_id == dag_id) & (stage_counts.c.tranche == tranche)
-        query = sa.select(stage_counts, stage_counts.c.stage_number.label("number")).where(here)
+        number = stage_counts.c.stage_number
+        columns = [number if name == "number" else stage_counts.c[name] for name in StageCount._fields]
+        query = sa.select(*columns).where(here).order_by(stage_counts.c.run, number)
         with self._read() as connection:
-            rows = connection.execute(query.order_by(stage_counts.c.run, stage_counts.c.stage_number))
-            return [stage_count(row, run=row["run"]) for row in rows.mappings()]
+            return list(map(StageCount._make, connection.execute(query).all()))
 
     def accepted_marks(self, dag_id: str, tranche: str) -> list[AcceptedMark]:
         """Return how the accepted subruns of each stage and slice grew, in order of time."""
@@ -92,8 +93,8 @@ class LedgerCampaignPage(LedgerDatabase):
             )
             group = (rows.c.dag_id, rows.c.tranche, rows.c.stage, rows.c.at)
             query = sa.select(*group, sa.func.sum(rows.c.jobs).label("jobs")).group_by(*group)
-            found = connection.execute(query.order_by(rows.c.at)).mappings()
-            return [EndedJobs(**{**row, "jobs": int(row["jobs"])}) for row in found]
+            found = connection.execute(query.order_by(rows.c.at)).all()
+            return [EndedJobs(row.dag_id, row.tranche, row.stage, row.at, int(row.jobs)) for row in found]
 
     def submission_lines(self, dag_id: str, tranche: str, *, limit: int) -> list[SubmissionLine]:
         """Return the tranche's submissions, the latest first."""

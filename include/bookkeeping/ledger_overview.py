@@ -104,28 +104,30 @@ def _tranches(connection: Connection, chosen: sa.Subquery) -> tuple[TrancheFacts
         .group_by(*columns)
         .order_by(chosen.c.dag_id, chosen.c.reserved_at)
     )
-    return tuple(TrancheFacts(**row) for row in connection.execute(query).mappings())
+    return tuple(map(TrancheFacts._make, connection.execute(query).all()))
 
 
 def _counts(connection: Connection, chosen: sa.Subquery) -> tuple[StageCount, ...]:
     place = (stage_counts.c.dag_id, stage_counts.c.tranche, stage_counts.c.stage)
-    number = sa.func.min(stage_counts.c.stage_number).label("number")
-    sums = [sa.func.sum(stage_counts.c[name]).label(name) for name in SUMMED]
-    merge = sa.func.max(sa.case((stage_counts.c.is_merge, 1), else_=0)).label("is_merge")
+    number = sa.func.min(stage_counts.c.stage_number)
+    # Postgres sums such integers to a decimal, which is slow to read.
+    sums = {name: sa.cast(sa.func.sum(stage_counts.c[name]), sa.BigInteger) for name in SUMMED}
+    columns: dict[str, sa.ColumnElement[Any]] = {
+        "dag_id": place[0],
+        "tranche": place[1],
+        "stage": place[2],
+        "run": sa.null(),
+        "number": number,
+        "is_merge": sa.func.max(sa.case((stage_counts.c.is_merge, 1), else_=0)) == 1,
+        **sums,
+    }
     query = (
-        sa.select(*place, number, merge, *sums)
+        sa.select(*(columns[name].label(name) for name in StageCount._fields))
         .join_from(chosen, stage_counts, _same(stage_counts, chosen))
         .group_by(*place)
         .order_by(place[0], place[1], number)
     )
-    return tuple(stage_count(row, run=None) for row in connection.execute(query).mappings())
-
-
-def stage_count(row: Any, *, run: int | None) -> StageCount:
-    """Return a row of counts, or of their sums, as the record that callers know."""
-    numbers: dict[str, Any] = {name: int(row[name]) for name in SUMMED}  # Postgres sums integers to a decimal
-    place = {name: row[name] for name in ("dag_id", "tranche", "stage", "number")}
-    return StageCount(run=run, **place, is_merge=bool(row["is_merge"]), **numbers)
+    return tuple(map(StageCount._make, connection.execute(query).all()))
 
 
 def _open(connection: Connection, dag_id: str | None, tranche: str | None) -> tuple[OpenSubmission, ...]:
@@ -154,8 +156,8 @@ def _open(connection: Connection, dag_id: str | None, tranche: str | None) -> tu
         query = query.where(sent.dag_id == dag_id)
     if tranche is not None:
         query = query.where(sent.tranche == tranche)
-    rows = connection.execute(query).mappings()
-    return tuple(OpenSubmission(**{**row, "state": SubmissionState(row["state"])}) for row in rows)
+    found = map(OpenSubmission._make, connection.execute(query).all())
+    return tuple(each._replace(state=SubmissionState(each.state)) for each in found)
 
 
 def moments(times: Sequence[float]) -> sa.Subquery:
@@ -180,22 +182,26 @@ def completed_at(at: sa.ColumnElement[float]) -> sa.ColumnElement[int]:
 
 
 def _ended(connection: Connection, chosen: sa.Subquery, times: Sequence[float]) -> tuple[EndedJobs, ...]:
-    clock, sent = moments(times), submissions.c
+    sent = submissions.c
     alive = HAS_OPEN_JOBS | (sent.state_at >= times[0])
     place = (sent.dag_id, sent.tranche, sent.stage)
+    # A column a moment: a row each would be thousands to read.
+    looked = [
+        completed_at(sa.literal(at, sa.Double)).label(f"jobs_{number}") for number, at in enumerate(times)
+    ]
     rows = (
-        sa.select(*place, clock.c.at, completed_at(clock.c.at).label("jobs"))
+        sa.select(*place, *looked)
         .join_from(chosen, submissions, _same(submissions, chosen))
-        .join(clock, sa.true())
         .where(alive, sent.submitted_at.is_not(None))
         .subquery()
     )
-    group = (rows.c.dag_id, rows.c.tranche, rows.c.stage, rows.c.at)
-    query = sa.select(*group, sa.func.sum(rows.c.jobs).label("jobs")).group_by(*group).order_by(*group)
-    # By position: there are thousands, and a mapping of each row costs more than the query.
+    group = (rows.c.dag_id, rows.c.tranche, rows.c.stage)
+    sums = [sa.func.sum(rows.c[each.name]) for each in looked]
+    query = sa.select(*group, *sums).group_by(*group).order_by(*group)
     return tuple(
-        EndedJobs(dag_id=dag_id, tranche=tranche, stage=stage, at=at, jobs=int(jobs))
-        for dag_id, tranche, stage, at, jobs in connection.execute(query)
+        EndedJobs(dag_id, tranche, stage, at, int(jobs))
+        for dag_id, tranche, stage, *counts in connection.execute(query).all()
+        for at, jobs in zip(times, counts, strict=True)
     )
 
 

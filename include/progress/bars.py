@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from include.campaign.states import SubmissionState
@@ -31,7 +32,7 @@ class Bar:
     @property
     def subruns(self) -> int:
         """All of them."""
-        return sum(getattr(self, part) for part in PARTS)
+        return sum(_PARTS_OF(self))
 
     @property
     def percent(self) -> float:
@@ -51,6 +52,7 @@ class Bar:
 
 PARTS = tuple(field.name for field in fields(Bar))
 """The parts in the order in which a bar shows them."""
+_PARTS_OF = attrgetter(*PARTS)
 
 
 def bar_of(count: StageCount, submissions: Sequence[OpenSubmission]) -> Bar:
@@ -59,20 +61,33 @@ def bar_of(count: StageCount, submissions: Sequence[OpenSubmission]) -> Bar:
     What is seen in the queue never takes more than what is left: the ledger's word on outputs comes first.
     """
     left = max(count.subruns - count.accepted - count.missing, 0)
-    seen = dict.fromkeys(("running", "idle", "held", "waiting"), 0.0)
+    if left == 0:
+        return Bar(accepted=count.accepted, failed=count.missing)
+    running = idle = held = waiting = 0.0
     for each in submissions:
+        width = subruns_a_job(each)
         if each.state is SubmissionState.INTENDED:
-            seen["waiting"] += each.jobs_open * subruns_a_job(each)
+            waiting += each.jobs_open * width
             continue
-        for part in ("running", "idle", "held"):
-            seen[part] += getattr(each, part) * subruns_a_job(each)
-    seen["held"] = max(seen["held"], count.held)
-    seen["waiting"] += max(count.subruns - max(count.sent, count.accepted + count.missing), 0)
-    taken: dict[str, int] = {}
-    for part, number in seen.items():
-        taken[part] = min(round(number), left)
-        left -= taken[part]
-    return Bar(accepted=count.accepted, failed=count.missing, unknown=left, **taken)
+        running += each.running * width
+        idle += each.idle * width
+        held += each.held * width
+    held = max(held, count.held)
+    waiting += max(count.subruns - max(count.sent, count.accepted + count.missing), 0)
+    taken = []
+    for number in (running, idle, held, waiting):
+        taken.append(min(round(number), left))
+        left -= taken[-1]
+    running, idle, held, waiting = taken
+    return Bar(
+        accepted=count.accepted,
+        running=running,
+        idle=idle,
+        held=held,
+        failed=count.missing,
+        unknown=left,
+        waiting=waiting,
+    )
 
 
 def subruns_a_job(submission: OpenSubmission) -> float:
@@ -84,5 +99,5 @@ def subruns_a_job(submission: OpenSubmission) -> float:
 
 def total(bars: Iterable[Bar]) -> Bar:
     """Return the sum of bars."""
-    some = list(bars)
-    return Bar(**{part: sum(getattr(each, part) for each in some) for part in PARTS})
+    columns = zip(*map(_PARTS_OF, bars), strict=True)
+    return Bar(**dict(zip(PARTS, map(sum, columns), strict=False)))

@@ -9,7 +9,7 @@ from include.errors import ProdsysError
 from include.progress.bars import Bar
 from include.progress.campaigns import needs_of
 from include.progress.curve import Curve, curves
-from include.progress.estimate import after_parents, latest_of
+from include.progress.estimate import after_parents
 from include.progress.stages import TrancheState, looks, states_of
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _after_parents(state: TrancheState, plan: CampaignPlan) -> TrancheState:
         parents = [ends[name] for name in plan.stage(line.stage).parents if name in ends]
         ends[line.stage] = after_parents(line.estimate, parents)
     lines = tuple(replace(line, estimate=ends[line.stage]) for line in state.stages)
-    return replace(state, stages=lines, estimate=latest_of(ends.values()))
+    return replace(state, make_lines=lambda: lines)
 
 
 def _slices(counts: Sequence[StageCount]) -> list[SliceLine]:

@@ -143,7 +143,7 @@ def _line(dag_id: str, states: Sequence[TrancheState], *, now: float) -> Campaig
 def _standing(states: Sequence[TrancheState], needs: Sequence[str]) -> Standing:
     if needs:
         return Standing.ASKS
-    if any(state.facts.in_flight or state.bar.in_queue for state in states):
+    if any(state.facts.in_flight or (not state.settled and state.bar.in_queue) for state in states):
         return Standing.RUNS
     if all(state.facts.finished == state.facts.slices for state in states):
         return Standing.DONE
@@ -157,7 +157,7 @@ SILENT_S = 600.0
 def needs_of(state: TrancheState, *, now: float) -> list[str]:
     """Return what a person should look at in a tranche, one short sentence each."""
     found = [f"{each.stage}, run {each.run}: a decision is asked for" for each in state.questions]
-    for line in state.stages:
+    for line in () if state.settled else state.stages:
         if line.bar.held:
             held = line.bar.held
             found.append(f"{line.stage}: {held} subrun{'' if held == 1 else 's'} held")

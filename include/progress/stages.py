@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from include.progress.bars import Bar, bar_of, subruns_a_job, total
 from include.progress.estimate import HORIZON_S, Estimate, Outlook, estimate, latest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from include.bookkeeping.overview_records import (
         EndedJobs,
@@ -26,6 +27,8 @@ LOOKS = 9
 """Moments at which the ended jobs are looked up, for the rate."""
 Key = tuple[str, str]
 """dag_id, tranche."""
+StageKey = tuple[str, str, str]
+"""dag_id, tranche, stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +48,34 @@ class StageLine:
     events: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TrancheState:
-    """How one tranche stands."""
+    """How one tranche stands; its lines are made once somebody looks: of a list, most are not shown."""
 
     facts: TrancheFacts
-    stages: tuple[StageLine, ...]
+    make_lines: Callable[[], tuple[StageLine, ...]]
     questions: tuple[OpenQuestion, ...]
-    estimate: Estimate
-    """Of the whole."""
+    settled: bool
+    """Each subrun of each stage is accepted or proven missing."""
     seen_at: float | None
     """When its jobs were last counted; None: none are open."""
 
-    @property
+    @cached_property
+    def stages(self) -> tuple[StageLine, ...]:
+        """A line for each stage, in their order."""
+        return self.make_lines()
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """Of the whole."""
+        return latest_of(line.estimate for line in self.stages)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what JSON tells of it."""
+        names = ("facts", "stages", "questions", "estimate", "seen_at")
+        return {name: getattr(self, name) for name in names}
+
+    @cached_property
     def bar(self) -> Bar:
         """All stages together."""
         return total(line.bar for line in self.stages)
@@ -78,10 +96,10 @@ def states_of(overview: Overview, *, now: float) -> list[TrancheState]:
     counts: dict[Key, list[StageCount]] = defaultdict(list)
     for count in overview.counts:
         counts[count.dag_id, count.tranche].append(count)
-    sent: dict[tuple[str, str, str], list[OpenSubmission]] = defaultdict(list)
+    sent: dict[StageKey, list[OpenSubmission]] = defaultdict(list)
     for submission in overview.submissions:
         sent[submission.dag_id, submission.tranche, submission.stage].append(submission)
-    ended: dict[tuple[str, str, str], list[EndedJobs]] = defaultdict(list)
+    ended: dict[StageKey, list[EndedJobs]] = defaultdict(list)
     for each in overview.ended:
         ended[each.dag_id, each.tranche, each.stage].append(each)
     questions: dict[Key, list[OpenQuestion]] = defaultdict(list)
@@ -90,21 +108,35 @@ def states_of(overview: Overview, *, now: float) -> list[TrancheState]:
     found = []
     for facts in overview.tranches:
         key = (facts.dag_id, facts.tranche)
-        lines = tuple(
-            _line(count, sent[*key, count.stage], ended[*key, count.stage], facts, now=now)
-            for count in sorted(counts[key], key=lambda count: count.number)
-        )
-        seen = [each.at for count in counts[key] for each in sent[*key, count.stage] if each.at is not None]
+        mine = counts[key]
+        seen = [
+            each.at for count in mine for each in sent.get((*key, count.stage), ()) if each.at is not None
+        ]
         found.append(
             TrancheState(
                 facts=facts,
-                stages=lines,
-                questions=tuple(questions[key]),
-                estimate=latest_of(line.estimate for line in lines),
-                seen_at=max(seen, default=None),
+                make_lines=partial(_lines, facts, mine, sent, ended, now=now),
+                questions=tuple(questions.get(key, ())),
+                settled=all(count.accepted + count.missing >= count.subruns for count in mine),
+                seen_at=max((at for at in seen if at is not None), default=None),
             )
         )
     return found
+
+
+def _lines(
+    facts: TrancheFacts,
+    counts: Sequence[StageCount],
+    sent: Mapping[StageKey, Sequence[OpenSubmission]],
+    ended: Mapping[StageKey, Sequence[EndedJobs]],
+    *,
+    now: float,
+) -> tuple[StageLine, ...]:
+    lines = []
+    for count in sorted(counts, key=lambda count: count.number):
+        key = (facts.dag_id, facts.tranche, count.stage)
+        lines.append(_line(count, sent.get(key, ()), ended.get(key, ()), facts, now=now))
+    return tuple(lines)
 
 
 def _line(

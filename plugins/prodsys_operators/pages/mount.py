@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,17 @@ PREFIX = "/prodsys"
 
 @cache
 def pages() -> FastAPI:
-    """Return the application, made once."""
+    """Return the application, made once.
+
+    What is loaded by then stays, and is not walked by the garbage collector any more: with all of Airflow in
+    memory a full collection stops every request for longer than a page takes.
+    """
     from prodsys_operators.pages.app import make_app
 
-    return make_app()
+    made = make_app()
+    gc.collect()
+    gc.freeze()
+    return made
 
 
 async def mounted(scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from include.progress.estimate import Estimate, Outlook
+from include.progress.stages import TrancheState
 
 if TYPE_CHECKING:
     from include.progress.bars import Bar
@@ -126,6 +127,10 @@ def bar_parts(bar: Bar) -> list[tuple[str, float, float]]:
 
 def plain(value: Any) -> Any:
     """Return a page as JSON values."""
+    if isinstance(value, TrancheState):
+        value = value.to_dict()
+    elif isinstance(value, tuple) and hasattr(value, "_asdict"):  # a named one
+        value = value._asdict()
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value) and not isinstance(value, type):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,29 +21,29 @@ OPEN = OpenSubmission(
 
 
 def test_the_queue_is_shown_until_the_check_has_spoken() -> None:
-    seen = replace(OPEN, idle=30, running=50, held=5, completed=15)
+    seen = OPEN._replace(idle=30, running=50, held=5, completed=15)
     assert bar_of(COUNT, [seen]) == Bar(running=50, idle=30, held=5, unknown=15)
 
 
 def test_what_is_not_sent_waits_and_so_does_what_has_no_room() -> None:
-    assert bar_of(replace(COUNT, sent=40), []) == Bar(unknown=40, waiting=60)
-    asked = replace(OPEN, state=SubmissionState.INTENDED)
+    assert bar_of(COUNT._replace(sent=40), []) == Bar(unknown=40, waiting=60)
+    asked = OPEN._replace(state=SubmissionState.INTENDED)
     assert bar_of(COUNT, [asked]) == Bar(waiting=100)
 
 
 def test_accepted_outputs_count_before_a_stale_queue() -> None:
-    done = replace(COUNT, accepted=95, missing=2)
-    assert bar_of(done, [replace(OPEN, running=50)]) == Bar(accepted=95, failed=2, running=3)
+    done = COUNT._replace(accepted=95, missing=2)
+    assert bar_of(done, [OPEN._replace(running=50)]) == Bar(accepted=95, failed=2, running=3)
 
 
 def test_a_merges_job_stands_for_what_it_merges() -> None:
-    merge = replace(COUNT, is_merge=True)
-    seen = replace(OPEN, is_merge=True, jobs_open=4, running=3, idle=1)
+    merge = COUNT._replace(is_merge=True)
+    seen = OPEN._replace(is_merge=True, jobs_open=4, running=3, idle=1)
     assert bar_of(merge, [seen]) == Bar(running=75, idle=25)
 
 
 def test_held_is_not_counted_twice() -> None:
-    assert bar_of(replace(COUNT, held=7), [replace(OPEN, held=5)]).held == 7
+    assert bar_of(COUNT._replace(held=7), [OPEN._replace(held=5)]).held == 7
 
 
 @given(
@@ -58,11 +56,11 @@ def test_the_parts_are_all_of_the_subruns(
 ) -> None:
     accepted = min(numbers[0], 100)
     missing = min(numbers[1], 100 - accepted)
-    count = replace(
-        COUNT, accepted=accepted, missing=missing, held=numbers[2], sent=min(numbers[3], 100), is_merge=merge
+    count = COUNT._replace(
+        accepted=accepted, missing=missing, held=numbers[2], sent=min(numbers[3], 100), is_merge=merge
     )
     submissions = [
-        replace(OPEN, idle=idle, running=running, held=held, is_merge=merge, jobs_open=idle + running + held)
+        OPEN._replace(idle=idle, running=running, held=held, is_merge=merge, jobs_open=idle + running + held)
         for idle, running, held in seen
     ]
     bar = bar_of(count, submissions)

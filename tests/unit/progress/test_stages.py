@@ -6,8 +6,9 @@ import pytest
 
 from include.bookkeeping.overview_records import OpenSubmission, Overview, StageCount, TrancheFacts
 from include.campaign.states import SubmissionState
+from include.progress.campaigns import needs_of
 from include.progress.estimate import Outlook
-from include.progress.stages import states_of
+from include.progress.stages import TrancheState, states_of
 
 NOW = 1_800_000_000.0
 FACTS = TrancheFacts(
@@ -53,3 +54,12 @@ def test_jobs_that_no_poll_has_counted_yet_are_not_for_a_person() -> None:
     overview = Overview(tranches=(FACTS,), counts=(count,), submissions=(sent,), ended=(), questions=())
     (state,) = states_of(overview, now=NOW)
     assert state.stages[0].estimate.outlook is Outlook.EARLY
+
+
+def test_lines_of_what_is_settled_are_not_made_for_a_list() -> None:
+    state = TrancheState(
+        facts=FACTS, make_lines=lambda: pytest.fail("made"), questions=(), settled=True, seen_at=None
+    )
+    assert needs_of(state, now=NOW) == []
+    with pytest.raises(pytest.fail.Exception, match="made"):
+        assert state.stages
