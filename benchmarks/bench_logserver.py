@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEY = "benchmark" * 5
-JOBS, SUBMISSIONS, CLIENTS = 10_000, 20, 50
+JOBS, SUBMISSIONS, CLIENTS = 10_000, 20, 200
 BLOCK_LINES = 400
 ROUNDS, POSTS, REPEATS = 7, 2000, 7
 SEARCHES = (

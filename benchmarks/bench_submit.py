@@ -1,7 +1,8 @@
 """How long a submit task takes from its process's start until its jobs are in the queue and in the ledger.
 
 Run: python benchmarks/bench_submit.py [JOBS…]; a real pool, the stand-in for jobsub_submit, jobs that fit no
-node. CPU time is of the task and of all that it starts.
+node. CPU time is of the task and of all that it starts; own_cpu_s is prodsys's, jobsub_cpu_s that of
+jobsub_submit, condor_submit included, and of the helper that asks HTCondor.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ stages:
     output: "dts.bench.submit.{{run:06d}}_{{subrun:08d}}.txt"
 """
 TASK = """
-import json, sys, time
+import json, os, sys, time
 from types import SimpleNamespace
 began = time.perf_counter()
 from prodsys_operators.campaign_dag import load_plan, spec_path
@@ -51,7 +52,9 @@ plan = load_plan(spec_path(f"bench/{campaign}.yaml"), specs=spec_path("."), area
 reserved = time.perf_counter()
 done = SubmitOperator(task_id="submit", stage="gen", slice_item=item).execute(context)
 submitted = time.perf_counter()
-print(json.dumps({"jobs": done["jobs"], "imports_s": imported - began, "submit_s": submitted - reserved}))
+used = os.times()
+own = {"jobs": done["jobs"], "imports_s": imported - began, "submit_s": submitted - reserved}
+print(json.dumps({**own, "own_cpu_s": sum(used[:2]), "jobsub_cpu_s": sum(used[2:4])}))
 """
 
 
@@ -106,10 +109,10 @@ def main(sizes: list[int]) -> None:
         finally:
             pool.stop()
     for jobs, runs in found.items():
-        for what in ("task_s", "submit_s", "imports_s", "cpu_s"):
+        for what in ("task_s", "submit_s", "imports_s", "cpu_s", "own_cpu_s", "jobsub_cpu_s"):
             values = sorted(run[what] for run in runs)
             print(
-                f"{jobs:>6} jobs: {what:<10} median {statistics.median(values):6.2f}"
+                f"{jobs:>6} jobs: {what:<12} median {statistics.median(values):6.2f}"
                 f" ({values[0]:.2f} to {values[-1]:.2f})"
             )
 
