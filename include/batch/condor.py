@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import htcondor2  # noqa: TID253  # nothing on the parse path imports this module
 
-from include.batch.condor_actions import HELD, QUEUED, WAITING, act, edit, exclusion, unlike
+from include.batch.condor_actions import HELD, WAITING, act, edit, exclusion, unlike
 from include.batch.condor_ads import (
     AD_PROJECTION,
     FEW_CLUSTERS,
@@ -168,8 +168,8 @@ class CondorPool:
         self._ask(schedd, f"remove {constraint}", lambda handle: act(handle, "Remove", constraint, reason))
 
     def remove_jobs(self, schedd: str, jobs: Collection[tuple[int, int]], *, reason: str) -> int:
-        """Remove those of the jobs that may still run; PoolError if the schedd denies it."""
-        return self._act(schedd, "Remove", self._of(schedd, jobs, QUEUED), reason)
+        """Remove those of the jobs that are held; PoolError if the schedd denies it."""
+        return self._act(schedd, "Remove", self._of(schedd, jobs, HELD), reason)
 
     def release_jobs(
         self, schedd: str, jobs: Collection[tuple[int, int]], *, reason: str, memory_mb: int | None = None

@@ -86,7 +86,7 @@ class FakePool:
     def remove_jobs(self, schedd: str, jobs: Collection[tuple[int, int]], *, reason: str) -> int:
         """See Pool."""
         self._note(f"remove_jobs {len(jobs)} {reason}")
-        with self._some(schedd, jobs, *_QUEUED) as found:
+        with self._some(schedd, jobs, JobStatus.HELD) as found:
             for job in found:
                 job.update(status=int(JobStatus.REMOVED), since=time.time())
         return len(found)
@@ -314,9 +314,6 @@ class FakeLedger:
     def record_refused(self, tag: str, *, message: str, now: float) -> None:  # noqa: ARG002  # the port's signature
         """See LedgerPort."""
         self.rows[tag] = replace(self.rows[tag], state=SubmissionState.REFUSED, message=message)
-
-
-_QUEUED = (JobStatus.IDLE, JobStatus.RUNNING, JobStatus.HELD)
 
 
 def _counted(total: int, jobs: list[dict[str, Any]], now: float) -> ClusterCounts:

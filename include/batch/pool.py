@@ -189,7 +189,7 @@ class Pool(Protocol):
         """Remove the clusters' jobs from the queue, giving `reason`."""
 
     def remove_jobs(self, schedd: str, jobs: Collection[tuple[int, int]], *, reason: str) -> int:
-        """Remove the jobs, given as (cluster, process), that are still queued; return how many were."""
+        """Remove those of the jobs, given as (cluster, process), that are held; return how many were."""
 
     def release_jobs(
         self, schedd: str, jobs: Collection[tuple[int, int]], *, reason: str, memory_mb: int | None = None

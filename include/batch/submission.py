@@ -94,8 +94,11 @@ class _Try:
         return "jobsub_submit" if self.request.launcher is None else "the launcher"
 
     def settled(self, found: Sequence[Placed]) -> bool:
-        """Whether a search that found these need not go on: a launcher's next cluster may be under way."""
-        return bool(whole(found, self.request.jobs)) or (bool(found) and self.request.launcher is None)
+        """Whether a search that found these need not go on: a launcher's next cluster may be under way.
+
+        What a person removed says nothing of what an earlier try may still bring.
+        """
+        return bool(whole(found, self.request.jobs)) or (bool(kept(found)) and self.request.launcher is None)
 
 
 def submit_once(

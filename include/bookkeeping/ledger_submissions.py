@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
 from include.bookkeeping.admission_tables import admissions
-from include.bookkeeping.database import LedgerDatabase, insert_if_new, submission_row
+from include.bookkeeping.database import LedgerDatabase, insert_if_new, slice_row, submission_row
 from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import AS_PLANNED, RequestChanges, StageUnit, Submission, Unit
 from include.bookkeeping.stage_counts import recount
@@ -55,12 +55,15 @@ class LedgerSubmissions(LedgerDatabase):
         row["changes"] = None if changes == AS_PLANNED else asdict(changes)
         row["jobs_open"] = len(units)
         with self._write() as connection:
+            plan = pinned_plan(connection, dag_id, tranche)
+            # First, as where outputs are settled: counts are written as they are read.
+            slice_row(connection, experiment=plan.experiment, run=run, lock=True)
             if insert_if_new(connection, submissions, row):
                 _insert_units(connection, submission_row(connection, tag).id, units)
             else:
                 there = _reopen(connection, tag, now=now)
                 _require_same(tag, there, identity)
-            recount(connection, pinned_plan(connection, dag_id, tranche), tranche, run, now=now)
+            recount(connection, plan, tranche, run, now=now)
             return _load(connection, submissions.c.tag == tag)[0]
 
     def record_submitted(
@@ -100,6 +103,9 @@ class LedgerSubmissions(LedgerDatabase):
     def record_refused(self, tag: str, *, message: str, now: float) -> None:
         """Record that the batch system said no and that no job carries `tag`."""
         with self._write() as connection:
+            row = submission_row(connection, tag)
+            plan = pinned_plan(connection, row.dag_id, row.tranche)
+            slice_row(connection, experiment=plan.experiment, run=row.run, lock=True)
             row = submission_row(connection, tag, lock=True)
             if row.state in {SubmissionState.SUBMITTED, SubmissionState.ENDED}:
                 raise LedgerError(
@@ -108,7 +114,6 @@ class LedgerSubmissions(LedgerDatabase):
             _set(connection, row, state=SubmissionState.REFUSED, message=message, state_at=now, jobs_open=0)
             mine = admissions.c.submission_id == row.id
             connection.execute(sa.update(admissions).where(mine).values(admitted_at=None))
-            plan = pinned_plan(connection, row.dag_id, row.tranche)
             recount(connection, plan, row.tranche, row.run, now=now)
 
     def record_ended(self, tag: str, *, now: float) -> None:

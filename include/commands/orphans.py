@@ -66,7 +66,8 @@ def orphans(
         with Ledger(ledger) as opened, PoolProcess() as pool, AirflowRuns(access) as runs:
             found, silent = look(opened, pool, runs)
             chosen = tuple(each for each in found if not wanted or _names(each) & wanted)
-            said = _remove(opened, pool, chosen, named=bool(wanted)) if remove else []
+            said, failed = _remove(opened, pool, chosen, named=bool(wanted)) if remove else ([], [])
+            silent += failed
     except ProdsysError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
@@ -119,23 +120,24 @@ def register(app: typer.Typer) -> None:
     app.command()(orphans)
 
 
-def _remove(ledger: Ledger, pool: Pool, chosen: Sequence[Orphan], *, named: bool) -> list[str]:
-    """Remove what may be removed; a cluster that the user names is removed whatever the reason."""
-    who = getpass.getuser()
-    return [
-        remove_cluster(
-            ledger,
-            pool,
-            each.cluster.id,
-            each.facts,
-            tag=each.cluster.tag,
-            why=each.reason,
-            who=who,
-            now=time.time(),
-        )
-        for each in chosen
-        if named or each.why.removable
-    ]
+def _remove(
+    ledger: Ledger, pool: Pool, chosen: Sequence[Orphan], *, named: bool
+) -> tuple[list[str], list[str]]:
+    """Remove what may be removed, a named cluster whatever the reason; say what was, and what was not."""
+    said, failed = [], []
+    for each in chosen:
+        if not (named or each.why.removable):
+            continue
+        cluster, tag = each.cluster.id, each.cluster.tag
+        try:
+            done = remove_cluster(
+                ledger, pool, cluster, each.facts,
+                tag=tag, why=each.reason, who=getpass.getuser(), now=time.time(),
+            )  # fmt: skip
+            said.append(done)
+        except PoolError as error:
+            failed.append(f"{tag}: cluster {cluster} was not removed: {error}")
+    return said, failed
 
 
 def _names(orphan: Orphan) -> set[str]:

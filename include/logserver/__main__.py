@@ -62,6 +62,7 @@ def serve(
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S,
         server_header=False,
+        proxy_headers=False,
     )
     store.close()
 

@@ -218,6 +218,9 @@ def remove_cluster(
     A schedd that lost its queue gives the number out again: only a cluster that carries the tag is removed.
     `submission` is None for a tag that the ledger does not have. PoolError where the schedd denies it.
     """
+    queued = [each for each in pool.tagged(cluster.schedd) if each.tag == tag]
+    if not any(each.is_cluster(cluster.schedd, cluster.cluster) for each in queued):
+        return f"{tag}: cluster {cluster} with this tag is not in the queue: nothing was removed"
     dag_id, tranche, run, stage = (
         ("", "", None, "")
         if submission is None
@@ -237,9 +240,6 @@ def remove_cluster(
             jobs=(str(cluster),),
         )
     )
-    queued = [each for each in pool.tagged(cluster.schedd) if each.tag == tag]
-    if not any(each.is_cluster(cluster.schedd, cluster.cluster) for each in queued):
-        return f"{tag}: cluster {cluster} with this tag is not in the queue: nothing was removed"
     pool.remove(cluster.schedd, (cluster.cluster,), reason=f"prodsys, asked for by {who}: {why}")
     return f"{tag}: cluster {cluster} was removed from the queue: {why}"
 

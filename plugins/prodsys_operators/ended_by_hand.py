@@ -92,22 +92,21 @@ def left_behind(tag: str, act: EndedBy, *, removes: bool) -> list[str]:
 
 def _remove(ledger: Ledger, submission: Submission) -> list[str]:
     from include.batch.pool import ClusterId
+    from include.errors import PoolError
     from include.recovery.orphans import remove_cluster
 
+    said, why = [], "its wait was marked failed in Airflow, and [prodsys] remove_when_failed is set"
     with settings().open_pool() as pool:
-        return [
-            remove_cluster(
-                ledger,
-                pool,
-                ClusterId(schedd=schedd, cluster=cluster),
-                submission,
-                tag=submission.tag,
-                why="its wait was marked failed in Airflow, and [prodsys] remove_when_failed is set",
-                who=WHO,
-                now=time.time(),
-            )
-            for schedd, cluster, _ in submission.clusters
-        ]
+        for schedd, number, _ in submission.clusters:
+            cluster, tag = ClusterId(schedd=schedd, cluster=number), submission.tag
+            try:
+                done = remove_cluster(
+                    ledger, pool, cluster, submission, tag=tag, why=why, who=WHO, now=time.time()
+                )
+            except PoolError as error:
+                done = f"{tag}: cluster {cluster} was not removed, its jobs go on: {error}. {_LIST}"
+            said.append(done)
+    return said
 
 
 _LIST = (

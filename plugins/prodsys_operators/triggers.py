@@ -11,7 +11,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent
 
 from include.bookkeeping.records import ProgressSample
 from include.crash_points import reached
-from include.errors import ProdsysError
+from include.errors import LedgerUnavailable, ProdsysError
 from prodsys_operators import metrics
 from prodsys_operators.ended_by_hand import on_kill
 from prodsys_operators.node_watch import NodeWatch
@@ -99,7 +99,7 @@ class SubmissionTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch the submission's clusters; end or resume the task, or fail it with the reason."""
         try:
-            watched = await asyncio.to_thread(look_up, self.tag)
+            watched = await self._look_up()
         except ProdsysError as error:
             self.log.error("%s", error)  # noqa: TRY400 - the text is for the operator, the traceback is not
             yield TaskFailedEvent()
@@ -123,6 +123,18 @@ class SubmissionTrigger(BaseTrigger):
             yield TaskSuccessEvent(xcoms={"return_value": [in_numbers(count) for count in counts]})
         else:
             yield TriggerEvent({"tag": self.tag, "over": over})  # type: ignore[no-untyped-call]
+
+    async def _look_up(self) -> tuple[Watched, ...]:
+        """Return what is to be watched; a ledger that does not answer is asked until it does."""
+        silent = False
+        while True:
+            try:
+                return await asyncio.to_thread(look_up, self.tag)
+            except LedgerUnavailable as error:
+                if not silent:
+                    self.log.warning("%s; asking until it answers", error)
+                silent = True
+            await asyncio.sleep(settings().poll_interval)
 
     async def on_kill(self) -> None:
         """Say what becomes of the jobs when a person ends the wait; they are not removed (ended_by_hand)."""
@@ -164,8 +176,14 @@ class SubmissionTrigger(BaseTrigger):
         return self.holds_by.get(f"{item.cluster}@{item.schedd}", 0)
 
     def _needs_a_look(self, watched: Sequence[Watched], counts: Sequence[ClusterCounts]) -> bool:
-        """Whether held jobs are to be looked at: new ones, or some whose pause is over now."""
-        new = any(count.held > self._known(item) for item, count in zip(watched, counts, strict=True))
+        """Whether held jobs are to be looked at: new ones, or some whose pause is over now.
+
+        Others than those known may be held where as many are: one that is not beyond its limit is not over.
+        """
+        new = any(
+            count.held > self._known(item) or (count.held and count.held_shortest_s < item.hold_limit_s)
+            for item, count in zip(watched, counts, strict=True)
+        )
         return new or (self.again_s is not None and any(count.held for count in counts))
 
     async def _tell(self, watched: tuple[Watched, ...]) -> None:

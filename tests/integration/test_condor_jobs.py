@@ -24,6 +24,7 @@ def test_chosen_jobs_are_released_with_more_memory_or_removed(condor: PoolProces
     assert condor.release_jobs(AP1, chosen, reason="more memory", memory_mb=21) == 2
     assert condor.remove_jobs(AP1, [(cluster, 2), (999_999_999, 0)], reason="of no use") == 1
     assert condor.remove_jobs(AP1, [(cluster, 2)], reason="again") == 0
+    assert condor.remove_jobs(AP1, [(cluster, 0)], reason="it is held no more") == 0
     assert condor.release_jobs(AP1, [], reason="none") == 0
     until(lambda: condor.counts(AP1, {cluster: 4}, now=time.time())[cluster].ended == 3)
     ads = condor.ads(AP1, [cluster])

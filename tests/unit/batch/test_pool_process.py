@@ -40,6 +40,7 @@ def test_every_method_answers_as_the_pool_itself(tmp_path: Path) -> None:
         assert pool.exclude(AP1, [cluster], machines={"a", "b"}, sites=["S"]) == 0
         assert pool.release_jobs(AP1, {(cluster, 1), (cluster, 0)}, reason="r", memory_mb=700) == 1
         assert pool.remove_jobs(AP1, [(cluster, 2), (99, 0)], reason="r") == 1
+        assert pool.remove_jobs(AP1, [(cluster, 1)], reason="it is held no more") == 0
         ads = pool.ads(AP1, [cluster])
         assert [ad.requested_memory_mb for ad in ads] == [None, 700, None]
         assert [int(ad.status) for ad in ads] == [1, 1, 3]

@@ -18,7 +18,7 @@ from include.batch.fake import FakePool
 from include.batch.jobsub import JobsubSubmitter
 from include.batch.steady_time import SteadyTime, steady_time
 from include.batch.submission import SubmitLimits, submit_once
-from include.campaign.states import SubmissionState
+from include.campaign.states import JobStatus, SubmissionState
 from include.errors import (
     LedgerError,
     MissingTool,
@@ -151,6 +151,25 @@ def test_absence_counts_only_after_a_killed_try_must_be_over(world: World) -> No
     world.clock.during = lambda: _assert(not world.started())
     world.run("ok")
     assert world.clock.at >= began + 600 + world.limits.grace_s
+
+
+def test_what_a_person_removed_ends_no_search_for_what_a_killed_try_may_bring(world: World) -> None:
+    cluster = world.pool.submit(AP1, TAG, 1)  # a part of it, which a person had removed
+    world.pool.set_status(AP1, cluster, JobStatus.REMOVED)
+    began = world.clock.at
+    work = Path(world.row.work_dir)
+    work.mkdir()
+    note = {"started": began, "ended": None, "timeout_s": 600, "schedds": [AP1, "ap2@fake"]}
+    (work / "submit.json").write_text(json.dumps(note))
+
+    def arrives_late() -> None:
+        if world.clock.at >= began + 500 and len(world.clusters()) == 1:
+            world.pool.submit(AP1, TAG, 2)
+
+    world.clock.during = arrives_late
+    row = world.run("ok")
+    assert not world.started()
+    assert row.clusters == ((AP1, cluster + 1, 2),)
 
 
 def _assert(condition: bool) -> None:

@@ -141,6 +141,27 @@ def test_attempts_end_in_a_question_whose_answers_do_what_they_say(
     assert kinds.count(ActionKind.RECOVER) == 3
 
 
+def test_a_person_s_recovery_that_was_noted_but_not_intended_is_made(
+    scope: Scope, pool: FakePool, questions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for recovery in (1, 2):
+        with pytest.raises(TaskDeferred):
+            recover().execute(context())
+        judged(scope, recovery, SubrunState.MISSING)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recover_module, "intend", killed)
+        with pytest.raises(KeyboardInterrupt):
+            recover().answered(context(), answer(AGAIN))
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().execute(context())
+    assert tag_waited_for(deferred) == scope.tag("gen", 3)
+    assert questions == []
+
+
 def test_an_answer_about_held_jobs_goes_by_what_they_are_now(
     scope: Scope, pool: FakePool, questions: list[str]
 ) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -15,6 +15,7 @@ from include.batch.pool import ClusterCounts
 from include.batch.watcher import ScheddWatcher
 from include.bookkeeping.records import Exclusion, RequestChanges, Unit
 from include.campaign.states import JobStatus
+from include.errors import LedgerUnavailable
 from include.recovery.black_holes import LOOK_EVERY_S, News
 from prodsys_operators import triggers
 from prodsys_operators.node_watch import MOST_NEWS, SAY_AGAIN_S, NodeNews, NodeWatch
@@ -265,12 +266,34 @@ def test_a_look_is_due_by_each_clusters_own_held_jobs(world: Deployment) -> None
     watched = triggers.look_up(tag)
     known = triggers.SubmissionTrigger(tag=tag, holds_known=1, holds_by={f"{first}@{AP1}": 1})
     assert [known._known(item) for item in watched] == [1, 0]
-    none, held = ClusterCounts(total=2, idle=2), ClusterCounts(total=2, held=1, idle=1)
+    none = ClusterCounts(total=2, idle=2)
+    held = ClusterCounts(total=2, held=1, idle=1, held_shortest_s=round(watched[0].hold_limit_s))
     assert not known._needs_a_look(watched, [held, none])
     assert known._needs_a_look(watched, [none, held])
+    another = replace(held, held_shortest_s=60)  # in the place of the one that was known
+    assert known._needs_a_look(watched, [another, none])
     older = triggers.SubmissionTrigger(tag=tag, holds_known=1)
     assert not older._needs_a_look(watched, [none, held])
     assert triggers.SubmissionTrigger(**known.serialize()[1])._known(watched[0]) == 1
+
+
+def test_a_ledger_that_does_not_answer_fails_no_wait(
+    world: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag, _ = two_clusters(world)
+    answers = [LedgerUnavailable("the ledger does not answer"), LedgerUnavailable("still not")]
+
+    def look_up(wanted: str) -> Any:
+        if answers:
+            raise answers.pop()
+        return found(wanted)
+
+    found = triggers.look_up
+    monkeypatch.setattr(triggers, "look_up", look_up)
+    monkeypatch.setattr(triggers, "settings", lambda: replace(world.settings, poll_interval=0))
+    watched = asyncio.run(triggers.SubmissionTrigger(tag=tag)._look_up())
+    assert [item.jobs for item in watched] == [2, 1]
+    assert not answers
 
 
 class Lines(logging.Handler):

@@ -10,7 +10,7 @@ import pytest
 from include.batch.fake import FakePool
 from include.bookkeeping.ledger import Ledger
 from include.campaign.states import ActionKind, JobStatus
-from include.errors import AirflowUnreachable
+from include.errors import AirflowUnreachable, PoolError
 from include.recovery.orphans import AirflowRun, Why, find_orphans, given_up, remove_cluster
 from tests import ledger_records as records
 from tests.ledger_records import NOW, TRANCHE
@@ -164,16 +164,27 @@ def test_airflow_is_asked_once_for_each_dag_run_and_by_its_own_id(ledger: Ledger
     assert runs.asked == [f"demo.z r {TRANCHE}"]
 
 
-def test_a_removal_is_recorded_before_it_is_done(ledger: Ledger, pool: FakePool) -> None:
+def test_a_removal_is_recorded_before_it_is_done_and_not_where_nothing_can_be_done(
+    ledger: Ledger, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (orphan,) = found(ledger, pool, AirflowRun(state=None))
     pool.set_schedd(SCHEDD, up=False)
     arguments = {"tag": orphan.cluster.tag, "why": orphan.reason, "who": "ana", "now": NOW + 9}
-    with pytest.raises(Exception, match=SCHEDD):
+    with pytest.raises(PoolError, match=SCHEDD):
         remove_cluster(ledger, pool, orphan.cluster.id, orphan.facts, **arguments)
+    assert ledger.actions("demo.z", TRANCHE) == [], "the jobs run on, and are not given up"
+
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    pool.set_schedd(SCHEDD, up=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "remove", dies)
+        with pytest.raises(KeyboardInterrupt):
+            remove_cluster(ledger, pool, orphan.cluster.id, orphan.facts, **arguments)
     (action,) = ledger.actions("demo.z", TRANCHE)
     assert (action.kind, action.who, action.jobs) == (ActionKind.REMOVE, "ana", (f"1@{SCHEDD}",))
     assert given_up([action]) == {orphan.cluster.tag}
-    pool.set_schedd(SCHEDD, up=True)
     remove_cluster(ledger, pool, orphan.cluster.id, orphan.facts, **arguments)
     assert pool.tagged(SCHEDD) == ()
     assert len(ledger.actions("demo.z", TRANCHE)) == 1, "the same act again is the same row"
