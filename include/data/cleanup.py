@@ -45,6 +45,9 @@ class RemovalLedger(Protocol):
     ) -> list[OutputRecord]:
         """Return the outputs of a run that are safe to remove, old duplicates of accepted ones included."""
 
+    def accepted_outputs(self, *, experiment: str, run: int, stage: str) -> list[OutputRecord]:
+        """Return the accepted outputs of a stage that are not removed."""
+
     def removing(self, *, experiment: str, run: int) -> list[OutputRecord]:
         """Return the outputs of a run whose removal began and is not known to have finished."""
 
@@ -110,7 +113,8 @@ def clean(
     """Remove the outputs of a run that the ledger lists as removable, and finish what an earlier call began.
 
     A campaign's cleanup script is called first, with all that is about to go. If it fails, nothing is removed
-    now and the files stay `removing`: the next call hands them to it again.
+    now and the files stay `removing`: the next call hands them to it again. Where an accepted file that is to
+    stay is not there as the ledger has it, no removal begins: what would go may be the last copy.
     """
     begun = ledger.removing(experiment=plan.experiment, run=run)
     known = {output.path for output in begun}
@@ -127,6 +131,13 @@ def clean(
         if not is_below(output.path, plan.outstage)
     ]
     begun, fresh = ([each for each in some if is_below(each.path, plan.outstage)] for some in (begun, fresh))
+    if fresh and (
+        lost := _lost(
+            plan, run, going={*known, *(each.path for each in fresh)}, ledger=ledger, storage=storage
+        )
+    ):
+        refused += lost
+        fresh = []
     script = None
     if plan.cleanup_script and (begun or fresh):
         for batch in _batches(fresh):
@@ -145,6 +156,29 @@ def clean(
     return CleanupResult(
         removed=tally.removed, bytes=tally.bytes, gone=tally.gone, refused=tuple(refused), script=script
     )
+
+
+def _lost(
+    plan: CampaignPlan, run: int, *, going: set[str], ledger: RemovalLedger, storage: Storage
+) -> list[str]:
+    """Say which accepted files of a run, beside those that go, are not there as the ledger has them."""
+    lost = []
+    for stage in plan.stages:
+        for output in ledger.accepted_outputs(experiment=plan.experiment, run=run, stage=stage.name):
+            if output.path in going:
+                continue
+            try:
+                there = storage.stat(output.path)
+            except StorageError as error:
+                lost.append(f"{error}; nothing is removed while it is not known whether that file is there")
+                continue
+            if there is None or there.size != output.size:
+                seen = "is not there" if there is None else f"has {there.size} bytes, not {output.size}"
+                lost.append(
+                    f"{output.path} is accepted and {seen}: nothing is removed, it may be the last copy; "
+                    "`prodsys truth` tells of such files"
+                )
+    return lost
 
 
 def _batches(outputs: Sequence[OutputRecord]) -> list[Sequence[OutputRecord]]:

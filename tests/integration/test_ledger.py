@@ -159,7 +159,7 @@ def test_intents_that_contradict_the_ledger(ledger, slices):
         ledger.intend(**same, stage="gen", units=[])
     with pytest.raises(LedgerError, match=r"numbered 0\.\.0 by process"):
         ledger.intend(**same, stage="gen", units=[replace(records.units([(0, 0)])[0], process=1)])
-    with pytest.raises(LedgerError, match="refused a record"):
+    with pytest.raises(LedgerError, match="no slice with run 4711"):
         intend(ledger, "gen", run=4711)
 
 

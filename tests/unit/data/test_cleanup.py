@@ -29,6 +29,10 @@ class ListLedger:
             if state is OutputState.ACCEPTED and output.run == run
         ]
 
+    def accepted_outputs(self, *, experiment, run, stage):
+        listed = self.removable(experiment=experiment, run=run, now=0.0)
+        return [output for output in listed if output.stage == stage]
+
     def removing(self, *, experiment, run):  # noqa: ARG002
         return [
             output

@@ -105,6 +105,23 @@ def test_duplicates_go_after_the_grace_time_and_the_accepted_one_stays(ledger, f
     assert run(forever, ledger, LATER + 1).removed == 0
 
 
+@pytest.mark.parametrize("content", [None, b"123"], ids=["gone", "cut"])
+def test_a_duplicate_of_an_accepted_file_that_was_lost_stays(ledger, forever, content):
+    tag = intend(ledger, "gen")
+    ledger.record_outputs(tag, [file_of(forever, 0, 2, state=OutputState.DUPLICATE)], now=NOW)
+    accept(ledger, tag, [file_of(forever, 0)])
+    accepted = Path(f"{forever.outstage}/0.1.root")
+    accepted.unlink()
+    if content is not None:
+        accepted.write_bytes(content)
+    result = run(forever, ledger, LATER)
+    assert (result.removed, result.good) == (0, False)
+    assert "it may be the last copy" in result.refused[0]
+    assert str(accepted) in result.refused[0]
+    assert "0.2.root" in left(forever)
+    assert states(ledger, tag)["0.2.root"] is OutputState.DUPLICATE
+
+
 def test_a_recoverys_duplicate_goes_too_and_its_grace_time_begins_when_it_is_found(ledger, forever):
     accept(ledger, intend(ledger, "gen"), [file_of(forever, 0)])
     recovery = intend(ledger, "gen", recovery=1, ranges=[(0, 0)])
