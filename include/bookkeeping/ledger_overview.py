@@ -38,7 +38,8 @@ SUMMED = (
     "accepted_bytes",
     "events",
 )
-ANSWERS = (ActionKind.ASK, ActionKind.RECOVER_AGAIN, ActionKind.ACCEPT, ActionKind.STOP)
+ANSWERS = (ActionKind.ASK, ActionKind.RECOVER, ActionKind.RECOVER_AGAIN, ActionKind.ACCEPT, ActionKind.STOP)
+"""What asks, and what ends that; a recovery without an answer follows where a person cleared a task."""
 DESCRIPTION = ("dag_id", "tranche", "dag_run_id", "owner", "phase", "reserved_at")
 
 
@@ -215,7 +216,13 @@ def _questions(connection: Connection, dag_id: str | None, tranche: str | None) 
     if tranche is not None:
         query = query.where(actions.c.tranche == tranche)
     found = query.subquery()
-    asked = sa.select(found).where(found.c.place == 1, found.c.kind == ActionKind.ASK)
+    finished = sa.exists().where(
+        slices.c.dag_id == found.c.dag_id,
+        slices.c.tranche == found.c.tranche,
+        slices.c.run == found.c.run,
+        slices.c.finished_at.is_not(None),
+    )
+    asked = sa.select(found).where(found.c.place == 1, found.c.kind == ActionKind.ASK, ~finished)
     rows = connection.execute(asked.order_by(found.c.at.desc()))
     return tuple(
         OpenQuestion(

@@ -203,6 +203,8 @@ class _Batch:
             surplus = log.row["stored"] - self._limits.job_bytes
             if surplus <= 0:
                 continue
+            # Its blocks are not put together meanwhile.
+            self._connection.execute(sa.select(logs.c.id).where(logs.c.id == log.id).with_for_update())
             query = sa.select(blocks.c.id, blocks.c.start, blocks.c.stop).where(blocks.c.log_id == log.id)
             gone = []
             for row in self._connection.execute(query.order_by(blocks.c.start)):

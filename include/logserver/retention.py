@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 QUIET_S = 3600.0
 """A log that got nothing for so long is taken as over: its job ended without a word, or was lost."""
+JOINED_S = 300.0
+"""Blocks that came farther apart stay apart: a block has one time, which a search goes by."""
 AT_ONCE, TIDY_AT_ONCE = 50, 10
 """Logs that one transaction removes or tidies, so that posts never wait long."""
 
@@ -135,12 +137,18 @@ def _remove_empty(connection: Connection, numbers: Collection[int]) -> None:
 
 
 def _tidy(connection: Connection, number: int) -> None:
-    """Put each run of small adjacent blocks into the last of them, so that newer text keeps the newer id."""
-    query = sa.select(blocks.c.id, blocks.c.start, blocks.c.stop).where(blocks.c.log_id == number)
+    """Put each run of small adjacent blocks, that came within JOINED_S, into one."""
+    query = sa.select(blocks.c.id, blocks.c.start, blocks.c.stop, blocks.c.at).where(
+        blocks.c.log_id == number
+    )
     runs: list[list[Any]] = [[]]
     for row in connection.execute(query.order_by(blocks.c.start)):
         run = runs[-1]
-        if run and (row.start != run[-1].stop or row.stop - run[0].start > BLOCK_BYTES):
+        if run and (
+            row.start != run[-1].stop
+            or row.stop - run[0].start > BLOCK_BYTES
+            or abs(row.at - run[0].at) > JOINED_S
+        ):
             run = []
             runs.append(run)
         run.append(row)
@@ -150,13 +158,14 @@ def _tidy(connection: Connection, number: int) -> None:
 
 
 def _join(connection: Connection, numbers: list[int]) -> None:
+    """Put blocks into that of the smallest id: a search that goes on may repeat, but loses none."""
     rows = connection.execute(
         sa.select(blocks).where(blocks.c.id.in_(numbers)).order_by(blocks.c.start)
     ).all()
-    last = max(rows, key=lambda row: row.id)
-    remove_words(connection, [(last.id, bytes(last.data))])
-    remove_blocks(connection, [row.id for row in rows if row.id != last.id])
+    first = min(rows, key=lambda row: row.id)
+    remove_words(connection, [(first.id, bytes(first.data))])
+    remove_blocks(connection, [row.id for row in rows if row.id != first.id])
     data = b"".join(bytes(row.data) for row in rows)
     values = {"start": rows[0].start, "stop": rows[-1].stop, "data": data, "at": max(row.at for row in rows)}
-    connection.execute(sa.update(blocks).where(blocks.c.id == last.id).values(values))
-    add_words(connection, [(last.id, data)])
+    connection.execute(sa.update(blocks).where(blocks.c.id == first.id).values(values))
+    add_words(connection, [(first.id, data)])

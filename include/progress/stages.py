@@ -178,6 +178,7 @@ def _outlook(bar: Bar, points: Sequence[Point], *, now: float, uncounted: bool) 
 
 
 def _since_sent(points: Iterable[Point], reserved_at: float) -> list[Point]:
-    """Leave out the time before there was anything to do."""
-    kept = [point for point in sorted(points) if point[0] > reserved_at]
-    return [(reserved_at, 0.0), *kept] if kept and kept[0][1] == 0 else kept
+    """Leave out the time before there was anything to do: begin with the reservation if it is so late."""
+    every = sorted(points)
+    kept = [point for point in every if point[0] > reserved_at]
+    return [(reserved_at, 0.0), *kept] if kept and kept[0][1] == 0 and len(kept) < len(every) else kept

@@ -175,6 +175,16 @@ def test_failures_are_grouped_with_their_question(filled: Ledger) -> None:
     assert failures_page(filled, "demo.secret", None, now=LATER).groups == ()
 
 
+@pytest.mark.parametrize("ended_by", ["recovery", "end of the slice"])
+def test_a_question_ends_also_without_an_answer(filled: Ledger, ended_by: str) -> None:
+    """A person mended the cause and cleared the task, or marked it as done."""
+    if ended_by == "recovery":
+        filled.record_action(action(ActionKind.RECOVER, LATER))
+    else:
+        filled.finish_slice("demo.z", TRANCHE, 1000, now=LATER)
+    assert failures_page(filled, "demo.z", None, now=LATER).questions == ()
+
+
 def test_nodes_count_only_what_one_may_see(filled: Ledger) -> None:
     filled.record_node_facts([fact("wn1", sw=7)])
     filled.exclude(exclusion("wn2", since=NOW, hours=2))

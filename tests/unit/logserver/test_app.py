@@ -50,7 +50,12 @@ async def serving(store: LogStore, **manners: Any) -> AsyncIterator[tuple[httpx.
 def test_posts_are_stored_and_answered_with_the_offset(store: LogStore) -> None:
     async def scenario() -> None:
         async with serving(store) as (client, _):
-            facts = {"cluster": 77, "process": 2, "host": "wn3\x1b[31m", "node": {"cpus": 4, "x\0": ["\x1b"]}}
+            facts = {
+                "cluster": 77,
+                "process": 2,
+                "host": "wn3\x1b[31m",
+                "node": {"cpus": 4, "x\0": ["\x1b"], "load": float("inf")},
+            }
             answer = await client.post(POST_PATH, headers=MINE, content=body(b"one\n", facts=facts))
             assert (answer.status_code, answer.json()) == (200, {"offset": 4})
             assert answer.headers["content-security-policy"].startswith("default-src 'none'")
@@ -67,7 +72,7 @@ def test_posts_are_stored_and_answered_with_the_offset(store: LogStore) -> None:
     asyncio.run(scenario())
     (log,) = store.logs()
     assert text_of(store, log.id) == ["one", "two"]
-    assert (log.host, log.exit_code, log.node) == ("wn3", 1, {"cpus": 4, "x": [""]})
+    assert (log.host, log.exit_code, log.node) == ("wn3", 1, {"cpus": 4, "x": [""], "load": None})
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from include.logserver.records import JobEnd, Policy
+from include.logserver.records import JobEnd, Policy, Where
 from include.logserver.tables import blocks, submissions
 from tests.unit.logserver.conftest import CLAIMS, NOW, RECO, post, text_of
 
@@ -68,6 +68,25 @@ def test_tidying_puts_small_blocks_together(store: LogStore) -> None:
         assert len(store.search(word).hits) == 1, word
     assert store.expire(Policy(days=1, total_bytes=0), now=NOW + 9 * DAY).logs == 2
     assert not store.search("line0").hits
+
+
+def test_tidying_between_two_pages_of_a_search_loses_no_line(store: LogStore) -> None:
+    text = [f"error {n}\n".encode() for n in range(21)]
+    for n, line in enumerate(text):
+        end = JobEnd(exit_code=1) if n == 20 else None
+        store.append([post(line, offset=sum(map(len, text[:n])), at=NOW + n, end=end)])
+    first = store.search("error", limit=5)
+    assert store.tidy(now=NOW + 60) == 1
+    rest = store.search("error", before=first.before)
+    found = {hit.line.text for hit in (*first.hits, *rest.hits)}
+    assert found == {f"error {n}" for n in range(21)}
+
+
+def test_tidying_moves_no_line_far_in_time(store: LogStore) -> None:
+    store.append([post(b"early\n", at=NOW)])
+    store.append([post(b"late\n", offset=6, at=NOW + 4000, end=JobEnd(exit_code=0))])
+    store.tidy(now=NOW + 9000)
+    assert [len(store.search(word, Where(until=NOW + 10)).hits) for word in ("early", "late")] == [1, 0]
 
 
 def test_refusals_add_up(store: LogStore) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from include.bookkeeping.overview_records import OpenSubmission, Overview, StageCount, TrancheFacts
+from include.bookkeeping.overview_records import EndedJobs, OpenSubmission, Overview, StageCount, TrancheFacts
 from include.campaign.states import SubmissionState
 from include.progress.campaigns import needs_of
 from include.progress.estimate import Outlook
-from include.progress.stages import TrancheState, states_of
+from include.progress.stages import TrancheState, looks, states_of
 
 NOW = 1_800_000_000.0
 FACTS = TrancheFacts(
@@ -54,6 +54,28 @@ def test_jobs_that_no_poll_has_counted_yet_are_not_for_a_person() -> None:
     overview = Overview(tranches=(FACTS,), counts=(count,), submissions=(sent,), ended=(), questions=())
     (state,) = states_of(overview, now=NOW)
     assert state.stages[0].estimate.outlook is Outlook.EARLY
+
+
+def test_a_stage_that_was_sent_days_after_the_reservation_is_measured_since_the_first_look() -> None:
+    facts = FACTS._replace(reserved_at=NOW - 4 * 86_400)
+    count = StageCount(
+        dag_id="d", tranche="t", run=None, stage="reco", number=1, is_merge=False, subruns=1500,
+        accepted=0, missing=0, held=0, sent=1500, duplicates=0, duplicate_bytes=0, bytes=0,
+        accepted_bytes=0, events=0,
+    )  # fmt: skip
+    sent = OpenSubmission(
+        tag="x", dag_id="d", tranche="t", run=1, stage="reco", state=SubmissionState.SUBMITTED,
+        jobs_open=1000, rest=1500, is_merge=False, at=NOW, idle=900, running=100, held=0, completed=500,
+        removed=0, unknown=0,
+    )  # fmt: skip
+    ended = tuple(
+        EndedJobs("d", "t", "reco", at, max(0, round((at - (NOW - 9000)) / 18))) for at in looks(NOW)
+    )
+    overview = Overview(tranches=(facts,), counts=(count,), submissions=(sent,), ended=ended, questions=())
+    (state,) = states_of(overview, now=NOW)
+    rate = state.stages[0].estimate.rate
+    assert rate is not None
+    assert 150 < rate < 210, "200 jobs an hour for two and a half of three hours"
 
 
 def test_lines_of_what_is_settled_are_not_made_for_a_list() -> None:
