@@ -17,7 +17,6 @@ from include.errors import PoolError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-"""Constraint for jobs that may still run."""
 HELD = "JobStatus == 5"
 WAITING = "(JobStatus == 1 || JobStatus == 5)"
 

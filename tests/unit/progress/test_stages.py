@@ -15,6 +15,14 @@ FACTS = TrancheFacts(
     dag_id="d", tranche="t", dag_run_id="r", owner="", phase="", reserved_at=NOW - 9000, slices=1, finished=0,
     in_flight=1, first_run=1, last_run=1,
 )  # fmt: skip
+COUNT = StageCount(
+    dag_id="d", tranche="t", run=None, stage="gen", number=0, is_merge=False, subruns=10, accepted=0,
+    missing=0, held=0, sent=10, duplicates=0, duplicate_bytes=0, bytes=0, accepted_bytes=0, events=0,
+)  # fmt: skip
+SENT = OpenSubmission(
+    tag="x", dag_id="d", tranche="t", run=1, stage="gen", state=SubmissionState.SUBMITTED, jobs_open=10,
+    rest=10, is_merge=False, at=None, idle=0, running=0, held=0, completed=0, removed=0, unknown=0,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -30,11 +38,7 @@ FACTS = TrancheFacts(
 def test_a_stage_is_done_only_once_all_is_accepted(
     accepted: int, missing: int, held: int, outlook: Outlook
 ) -> None:
-    count = StageCount(
-        dag_id="d", tranche="t", run=None, stage="gen", number=0, is_merge=False, subruns=10,
-        accepted=accepted, missing=missing, held=held, sent=10, duplicates=0, duplicate_bytes=0, bytes=0,
-        accepted_bytes=0, events=0,
-    )  # fmt: skip
+    count = COUNT._replace(accepted=accepted, missing=missing, held=held)
     overview = Overview(tranches=(FACTS,), counts=(count,), submissions=(), ended=(), questions=())
     (state,) = states_of(overview, now=NOW)
     assert state.stages[0].estimate.outlook is outlook
@@ -42,32 +46,17 @@ def test_a_stage_is_done_only_once_all_is_accepted(
 
 
 def test_jobs_that_no_poll_has_counted_yet_are_not_for_a_person() -> None:
-    count = StageCount(
-        dag_id="d", tranche="t", run=None, stage="gen", number=0, is_merge=False, subruns=10,
-        accepted=0, missing=0, held=0, sent=10, duplicates=0, duplicate_bytes=0, bytes=0,
-        accepted_bytes=0, events=0,
-    )  # fmt: skip
-    sent = OpenSubmission(
-        tag="x", dag_id="d", tranche="t", run=1, stage="gen", state=SubmissionState.SUBMITTED, jobs_open=10,
-        rest=10, is_merge=False, at=None, idle=0, running=0, held=0, completed=0, removed=0, unknown=0,
-    )  # fmt: skip
-    overview = Overview(tranches=(FACTS,), counts=(count,), submissions=(sent,), ended=(), questions=())
+    overview = Overview(tranches=(FACTS,), counts=(COUNT,), submissions=(SENT,), ended=(), questions=())
     (state,) = states_of(overview, now=NOW)
     assert state.stages[0].estimate.outlook is Outlook.EARLY
 
 
 def test_a_stage_that_was_sent_days_after_the_reservation_is_measured_since_the_first_look() -> None:
     facts = FACTS._replace(reserved_at=NOW - 4 * 86_400)
-    count = StageCount(
-        dag_id="d", tranche="t", run=None, stage="reco", number=1, is_merge=False, subruns=1500,
-        accepted=0, missing=0, held=0, sent=1500, duplicates=0, duplicate_bytes=0, bytes=0,
-        accepted_bytes=0, events=0,
-    )  # fmt: skip
-    sent = OpenSubmission(
-        tag="x", dag_id="d", tranche="t", run=1, stage="reco", state=SubmissionState.SUBMITTED,
-        jobs_open=1000, rest=1500, is_merge=False, at=NOW, idle=900, running=100, held=0, completed=500,
-        removed=0, unknown=0,
-    )  # fmt: skip
+    count = COUNT._replace(stage="reco", number=1, subruns=1500, sent=1500)
+    sent = SENT._replace(
+        stage="reco", jobs_open=1000, rest=1500, at=NOW, idle=900, running=100, completed=500
+    )
     ended = tuple(
         EndedJobs("d", "t", "reco", at, max(0, round((at - (NOW - 9000)) / 18))) for at in looks(NOW)
     )
