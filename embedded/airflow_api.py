@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FINAL = {"success", "failed"}
 POLL_S = 2.0
+MOST_WORDS = 2_000
 
 
 class AirflowApi:
@@ -41,15 +42,13 @@ class AirflowApi:
         answer = self._client.get(path, params=params)
         if answer.status_code >= 500:
             answer = self._client.get(path, params=params)
-        answer.raise_for_status()
-        result: dict[str, Any] = answer.json()
+        result: dict[str, Any] = _accepted(answer).json()
         return result
 
     def trigger(self, dag_id: str, **conf: Any) -> str:
         """Start a dag_run and return its id."""
         answer = self._client.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
-        answer.raise_for_status()
-        return str(answer.json()["dag_run_id"])
+        return str(_accepted(answer).json()["dag_run_id"])
 
     def wait_for_dag(self, dag_id: str, *, limit_s: float) -> None:
         """Wait until the dag-processor has the DAG; its import error, if it has one, is raised."""
@@ -112,16 +111,16 @@ class AirflowApi:
                 "reset_dag_runs": True,
             },
         )
-        answer.raise_for_status()
+        _accepted(answer)
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str, *, map_index: int) -> None:
         """Mark a task instance failed or as success, as an operator does in the UI."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}"
-        self._client.patch(path, json={"new_state": state}).raise_for_status()
+        _accepted(self._client.patch(path, json={"new_state": state}))
 
     def mark_run(self, dag_id: str, run_id: str, state: str) -> None:
         """Mark a dag_run failed or as success, as an operator does in the UI."""
-        self._client.patch(f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state}).raise_for_status()
+        _accepted(self._client.patch(f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state}))
 
     def health(self) -> dict[str, dict[str, Any]]:
         """Return what Airflow says of its parts: name → status and latest heartbeat."""
@@ -141,15 +140,14 @@ class AirflowApi:
 
     def delete_run(self, dag_id: str, run_id: str) -> None:
         """Delete a dag_run, as an operator does in the UI."""
-        self._client.delete(f"/dags/{dag_id}/dagRuns/{run_id}").raise_for_status()
+        _accepted(self._client.delete(f"/dags/{dag_id}/dagRuns/{run_id}"))
 
     def question(self, dag_id: str, run_id: str, task_id: str, *, map_index: int) -> dict[str, Any] | None:
         """Return a task's required action, answered or not; None where it has none."""
         answer = self._client.get(self._question(dag_id, run_id, task_id, map_index))
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
-        answer.raise_for_status()
-        found: dict[str, Any] = answer.json()
+        found: dict[str, Any] = _accepted(answer).json()
         return found
 
     def answer(self, dag_id: str, run_id: str, task_id: str, *, map_index: int, option: str) -> None:
@@ -162,10 +160,19 @@ class AirflowApi:
             time.sleep(POLL_S)
         content = {"chosen_options": [option], "params_input": {}}
         answer = self._client.patch(self._question(dag_id, run_id, task_id, map_index), json=content)
-        answer.raise_for_status()
+        _accepted(answer)
 
     def _question(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
         return f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/hitlDetails"
+
+
+def _accepted(answer: httpx.Response) -> httpx.Response:
+    """Return an answer that is no error; HTTPStatusError with Airflow's own words otherwise."""
+    try:
+        return answer.raise_for_status()
+    except httpx.HTTPStatusError as error:
+        words = f"{error}\nAirflow says: {answer.text[:MOST_WORDS]}"
+        raise httpx.HTTPStatusError(words, request=error.request, response=answer) from None
 
 
 def _line(item: Any) -> str:
