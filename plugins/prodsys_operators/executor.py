@@ -1,4 +1,4 @@
-"""LocalExecutor that holds a slot for each task it has handed to a worker.
+"""LocalExecutor that holds a slot for each task it has handed over, and whose workers have tasks' imports.
 
 Airflow 3.3.2's own never fills `running` (apache/airflow#71914): parallelism bounds nothing, and once the
 64 KiB pipe to the workers is full the scheduler blocks in `put` and turns unhealthy (apache/airflow#70526).
@@ -10,6 +10,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from airflow.executors.local_executor import LocalExecutor
+
+from prodsys_operators.preload import preload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,12 @@ class SlotLocalExecutor(LocalExecutor):
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
         self._handed: Counter[Any] = Counter()
         """Key → workers that have it."""
+
+    def start(self) -> None:
+        """Import what tasks need, then start the workers, from which each task is forked."""
+        for trouble in preload():
+            self.log.warning("not imported before tasks are forked, each imports it anew: %s", trouble)
+        super().start()
 
     def _read_results(self) -> None:
         while not self.result_queue.empty():
