@@ -44,8 +44,8 @@ schema: setup ## write campaign_specs/schema.json, for editors
 screenshots: setup ## take the pictures of the pages in docs/images, of a made-up production group
 	@$(BIN)/python -m scripts.screenshots
 
-bench: setup ## run benchmarks/*.py
-	@for file in benchmarks/*.py; do echo "==> $$file"; $(BIN)/python "$$file"; done
+bench: setup ## run benchmarks/bench_*.py
+	@for file in benchmarks/bench_*.py; do echo "==> $$file"; $(BIN)/python "$$file"; done
 
 bench-peers: setup ## run prodsys and its peers on one pool (N="10 100 1000", REPEATS=3, ENGINES="law prodsys", KILL=1)
 	@scripts/setup.sh peers

@@ -6,24 +6,22 @@ longer than 10 s of CPU for up to 10,000 jobs, or the process more than 500 MB.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import resource
 import shutil
 import sys
 import tempfile
 import time
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import uproot
 
+from benchmarks.left_behind import Left, leave
 from include.batch.fake import FakePool
 from include.bookkeeping.ledger import Ledger
 from include.bookkeeping.records import Slice, Submission, Unit
-from include.campaign.naming import area_of, submission_tag
+from include.campaign.naming import submission_tag
 from include.campaign.plan import CampaignPlan, OutputPlan, ResourcesPlan, StagePlan
 from include.campaign.states import JobStatus
 from include.checks.evidence import read_areas
@@ -34,6 +32,7 @@ from include.triage.classify import Triage
 
 RUN, EVENTS, SCHEDD, CLUSTER = 1000, 100, "ap1@pool.test", 1
 TAG = submission_tag(dag_id="demo.z", tranche="bench", run=RUN, stage="gen")
+LEFT = Left(tag=TAG, run=RUN, schedd=SCHEDD, cluster=CLUSTER)
 MOST_JOBS, MOST_S, MOST_MB = 10_000, 10.0, 500.0
 """The review of so many jobs may take so long, and the whole process so much memory."""
 _logs_opened: list[str] = []
@@ -114,38 +113,6 @@ def submit(ledger: Ledger, pool: FakePool, plan: CampaignPlan) -> tuple[Slice, S
     return item, submission
 
 
-def leave(plan: CampaignPlan, process: int, code: int, content: bytes) -> None:
-    """Write what one job leaves."""
-    name = f"{CLUSTER}.{process}.1-{process:08x}"
-    logs, outstage = (
-        Path(area_of(base, stage="gen", run=RUN, tag=TAG)) / name for base in (plan.logs, plan.outstage)
-    )
-    logs.mkdir(parents=True)
-    span = {"run": RUN, "first_subrun": process, "last_subrun": process}
-    file = f"a.{RUN:06d}_{process:08d}.root"
-    outputs = []
-    if code == 0:
-        outstage.mkdir(parents=True)
-        (outstage / file).write_bytes(content)
-        told = {"sha256": hashlib.sha256(content).hexdigest(), "adler32": f"{zlib.adler32(content):08x}"}
-        place = {"name": "default", "file": file, "path": str(outstage / file), "size": len(content)}
-        outputs.append({**place, **told, **span, "events": EVENTS})
-    report: dict[str, object] = {
-        "version": 1,
-        "tag": TAG,
-        "execution": name,
-        "cluster": CLUSTER,
-        "process": process,
-    }
-    report |= {"schedd": SCHEDD, "global_job_id": "g", "host": "wn1", "site": None, "node": {"cpus": 8}}
-    report |= {"started": 2.0, "ended": 3.0, "exit_code": code, "exit_signal": None, "error": None, **span}
-    report |= {"failed_at": "script" if code else None, "cpu_s": 1.0, "max_rss_kb": 1, "outputs": outputs}
-    text = json.dumps(report, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    report["selfcheck"] = hashlib.sha256(text.encode()).hexdigest()
-    (logs / "report.json").write_text(json.dumps(report))
-    (logs / "job.log").write_text("starting\nKilled\n")
-
-
 def root_file(path: Path) -> bytes:
     """Return the bytes of a small ROOT file of subrun 0."""
     with uproot.recreate(path) as file:
@@ -223,7 +190,7 @@ def main(jobs: int) -> None:
         plan, pool = plan_in(base, jobs), FakePool(str(base / "pool.json"), (SCHEDD,))
         content = root_file(base / "a.root")
         for process in range(jobs):
-            leave(plan, process, 0, content)
+            leave(plan, plan.stages[0], LEFT, process, content)
         watch_logs()
         with Ledger(f"sqlite:///{base / 'ledger.db'}") as ledger:
             ledger.upgrade()
@@ -232,7 +199,7 @@ def main(jobs: int) -> None:
         time_judging(plan, submission, pool, content)
         shutil.rmtree(plan.logs)
         for process in range(jobs):
-            leave(plan, process, 137, content)
+            leave(plan, plan.stages[0], LEFT, process, content, code=137)
         ads = pool.ads(SCHEDD, [CLUSTER])
         _logs_opened.clear()
         start = now()

@@ -1,0 +1,125 @@
+"""What a whole dag_run costs the engine with 100 jobs and with 10,000: CPU time of all of Airflow.
+
+Run: python benchmarks/bench_engine.py [JOBS…]; a real Airflow and pool, each size a few times in turn. The
+jobs are real clusters that fit no node: once they are in the queue this program leaves behind what they would
+have left, and removes them, so that no node's work is measured. HTCondor's daemons are not the engine;
+jobsub_submit and condor_submit, which its tasks start, are counted.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.left_behind import Left, leave
+from benchmarks.peers.measure import Meter
+from embedded.airflow_api import AirflowApi
+from embedded.deployment import Deployment
+from include.bookkeeping.ledger import Ledger
+
+if TYPE_CHECKING:
+    from include.bookkeeping.records import Submission
+
+REPEATS = 3
+LIMIT_S = 900.0
+LOOK_S = 0.5
+SPEC = """\
+version: 1
+description: Jobs that fit no node
+owner: bench
+runs: {{first: {first}, last: {last}}}
+slices: 1
+subruns: {jobs}
+defaults: {{memory: 900 GB, disk: 50 MB, lifetime: 1 h, success_threshold: 1.0}}
+stages:
+  gen:
+    script: job.sh
+    output: "dts.bench.engine.{{run:06d}}_{{subrun:08d}}.txt"
+"""
+
+
+def sent(ledger: Ledger, dag_id: str, run_id: str) -> Submission:
+    """Wait until the jobs are in the queue, and return their submission."""
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        for submission in ledger.submissions(dag_id, run_id):
+            if submission.clusters:
+                return submission
+        time.sleep(LOOK_S)
+    raise SystemExit(f"{dag_id} {run_id}: nothing was submitted within {LIMIT_S:.0f} s")
+
+
+def end(deployment: Deployment, ledger: Ledger, submission: Submission, jobs: int) -> None:
+    """Leave behind what the jobs of a cluster would have left, and take them from the queue."""
+    plan = ledger.plan_of(submission.dag_id, submission.tranche)
+    ((schedd, cluster, _),) = submission.clusters
+    left = Left(tag=submission.tag, run=submission.run, schedd=schedd, cluster=cluster)
+    for process in range(jobs):
+        leave(plan, plan.stages[0], left, process, b"made\n")
+    subprocess.run(
+        ["condor_rm", str(cluster)],
+        env=deployment.environment(),
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+
+
+def one(deployment: Deployment, api: AirflowApi, ledger: Ledger, jobs: int) -> tuple[float, float]:
+    """Run one dag_run; return the CPU seconds and the seconds that it took."""
+    dag_id = f"bench.c{jobs}"
+
+    def airflow() -> set[int]:
+        group = deployment.airflow()
+        assert group is not None
+        return group.members()
+
+    began, meter = time.monotonic(), Meter(airflow())
+    run_id = api.trigger(dag_id)
+    end(deployment, ledger, sent(ledger, dag_id, run_id), jobs)
+    state = api.follow(dag_id, run_id, limit_s=LIMIT_S)
+    assert state == "success", f"{dag_id} {run_id}: {state}"
+    return meter.read(airflow()), time.monotonic() - began
+
+
+def main(sizes: list[int]) -> None:
+    """Start a deployment, run each size a few times in turn, and print medians, ranges and the ratio."""
+    with tempfile.TemporaryDirectory(prefix="bench-engine-") as name:
+        specs = Path(name) / "specs/bench"
+        specs.mkdir(parents=True)
+        (specs / "job.sh").write_text("#!/bin/sh\n", encoding="utf-8")
+        (specs / "job.sh").chmod(0o755)
+        for place, jobs in enumerate(sizes):
+            first = 1 + 100 * place
+            text = SPEC.format(jobs=jobs, first=first, last=first + 99)
+            (specs / f"c{jobs}.yaml").write_text(text, encoding="utf-8")
+        deployment = Deployment(state=Path(name) / "state", specs=specs.parent, ports=(0, 0, 0))
+        found: dict[int, list[tuple[float, float]]] = {jobs: [] for jobs in sizes}
+        try:
+            deployment.start()
+            with AirflowApi(deployment) as api, Ledger(deployment.ledger_url) as ledger:
+                for jobs in sizes:
+                    api.wait_for_dag(f"bench.c{jobs}", limit_s=LIMIT_S)
+                for _ in range(REPEATS):
+                    for jobs in sizes:
+                        found[jobs].append(one(deployment, api, ledger, jobs))
+        finally:
+            deployment.stop()
+    medians = {}
+    for jobs, runs in found.items():
+        cpu, took = (sorted(run[place] for run in runs) for place in (0, 1))
+        medians[jobs] = statistics.median(cpu)
+        print(
+            f"{jobs:>6} jobs: engine {medians[jobs]:6.1f} CPU-s ({cpu[0]:.1f} to {cpu[-1]:.1f}),"
+            f" {statistics.median(took):.1f} s by the clock"
+        )
+    print(f"ratio {medians[sizes[-1]] / medians[sizes[0]]:.2f}")
+
+
+if __name__ == "__main__":
+    main([int(word) for word in sys.argv[1:]] or [100, 10_000])
