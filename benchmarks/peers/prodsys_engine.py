@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.peers.engine import CHECKOUT, Case, kill
+from benchmarks.peers.measure import with_descendants
 from embedded.airflow_api import AirflowApi
 from embedded.deployment import Deployment
 from embedded.pool import PersonalPool
@@ -96,9 +97,9 @@ class Prodsys:
             self._run_id = api.trigger(DAG_ID)
 
     def processes(self) -> set[int]:
-        """Return all of Airflow."""
+        """Return all of Airflow, with the helper that asks HTCondor."""
         group = self.deployment.airflow()
-        return group.members() if group is not None else set()
+        return with_descendants(group.members()) if group is not None else set()
 
     def ended(self) -> str | None:
         """Return what the dag_run's state says, read where it costs Airflow nothing."""
