@@ -3,9 +3,9 @@
 Run: python benchmarks/bench_engine.py [JOBS…]; a real Airflow and pool, each size a few times in turn. The
 jobs are real clusters that fit no node: once they are in the queue this program leaves behind what they would
 have left, and removes them, so that no node's work is measured. HTCondor's daemons are not the engine;
-jobsub_submit and condor_submit, which its tasks start, are counted. What Airflow takes while it has nothing to
-do is measured first, and left out for the time in which this program writes. The check has to say more about a
-removed job with a good report than about others, so 10,000 of them cost it more than they should.
+jobsub_submit and condor_submit, which its tasks start, are counted. What an idle Airflow takes is measured
+first, and left out for the time in which this program writes. A check says more about a removed job with a
+good report than about others, so 10,000 of them cost it more than they should.
 """
 
 from __future__ import annotations

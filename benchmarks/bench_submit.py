@@ -39,7 +39,7 @@ import json, os, sys, time
 from types import SimpleNamespace
 import airflow.sdk
 from prodsys_operators.preload import preload
-assert not list(preload())
+assert not preload()
 child = os.fork()
 if child:
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from embedded.airflow_group import AirflowGroup
+from embedded.code_digest import code_digest
 from embedded.pool import PersonalPool
 from embedded.pool_config import Limits, Node, PoolSettings, default_nodes
 from embedded.ports import free_ports
@@ -155,19 +156,21 @@ class Deployment:
         for folder in (self.home, self.area, self.state / "jobsub"):
             folder.mkdir(parents=True, exist_ok=True)
         self.pool.start()
-        self._upgrade_databases()
         with locked(self.state / "airflow.lock"):
             group = self.airflow()
             if group is not None:
-                if not self._facts().get("was_up"):
+                trouble = self._code_changed()
+                if trouble is None and not self._facts().get("was_up"):
                     # Whoever started it was stopped in between: it may still be making its database.
                     self._wait_until_healthy(group)
-                trouble = self._trouble(group)
+                trouble = trouble or self._trouble(group)
                 if trouble is None:
                     self.say(f"Airflow is running already: {self.url}")
                     return
                 self.say(f"{trouble}: all of Airflow is started anew")
                 group.end()
+            # Not while Airflow runs with other code: its tasks would find a ledger that is not theirs.
+            self._upgrade_databases()
             # Who has the UI open, and tasks that still run, ask where it was.
             ports = free_ports(tuple(self._facts().get("ports") or self.ports))
             self._write_config(ports)
@@ -198,6 +201,10 @@ class Deployment:
         return str(answer.json()["access_token"])
 
     # -- parts
+
+    def _code_changed(self) -> str | None:
+        same = self._facts().get("code") == code_digest(CHECKOUT)
+        return None if same else "prodsys's code is not what Airflow was started with"
 
     def _upgrade_databases(self) -> None:
         from include.bookkeeping.ledger import Ledger
@@ -260,6 +267,7 @@ class Deployment:
         program = Path(sys.executable).parent / "airflow"
         if not program.exists():
             raise MissingTool(f"{program} is not there; install with: make setup")
+        code = code_digest(CHECKOUT)
         self.say(f"starting Airflow at http://127.0.0.1:{ports[0]} (log: {self.log_file})")
         with self.log_file.open("ab") as log:
             # A session of its own, to end as a whole: `standalone` leaves its children running on SIGTERM.
@@ -273,7 +281,7 @@ class Deployment:
                 cwd=self.home,
             )
         group = AirflowGroup.of(process, self.home)
-        self._write_facts({"ports": ports, "group": group.to_dict(), "was_up": False})
+        self._write_facts({"ports": ports, "group": group.to_dict(), "code": code, "was_up": False})
         self._wait_until_healthy(group)
 
     def _wait_until_healthy(self, group: AirflowGroup) -> None:

@@ -29,8 +29,9 @@ class SlotLocalExecutor(LocalExecutor):
 
     def start(self) -> None:
         """Import what tasks need, then start the workers, from which each task is forked."""
-        for trouble in preload():
-            self.log.warning("not imported before tasks are forked, each imports it anew: %s", trouble)
+        if self.is_mp_using_fork:
+            for name, error in preload():
+                self.log.warning("%s: not imported before tasks are forked: %s", name, error, exc_info=error)
         super().start()
 
     def _read_results(self) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MODULES = (
     "prodsys_operators.campaign_dag",
     "prodsys_operators.holds",
     "prodsys_operators.sending",
+    "prodsys_operators.truth",
     "include.batch.jobsub",
     "include.batch.launcher",
     "include.batch.package",
@@ -37,30 +34,30 @@ MODULES = (
     "include.reports.campaign",
     "include.reports.writing",
     "include.triage.classify",
-    # What they import when they first need it: files of ROOT and HDF5, plots of the report.
-    "h5py",
-    "jinja2",
-    "matplotlib.dates",
-    "matplotlib.figure",
     "uproot",
+    # What the processes that start a task import of Airflow themselves.
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
 )
-"""Never htcondor: it has a process of its own, which starts clean."""
+"""Never htcondor, whose own process starts clean; nor what only a report or few campaigns need."""
 
 
-def preload() -> Iterator[str]:
-    """Import what tasks import; yield a sentence for each module that cannot be: its task fails by it."""
+def preload() -> list[tuple[str, Exception]]:
+    """Import what tasks import; return each module that cannot be, with its error."""
     key = "OPENBLAS_NUM_THREADS"
     threads = os.environ.get(key)
     # numpy would start one for each core, in a process that is about to be forked.
     os.environ[key] = "1"
+    troubles: list[tuple[str, Exception]] = []
     try:
         for name in MODULES:
             try:
                 importlib.import_module(name)
             except Exception as error:  # noqa: BLE001 - the scheduler has to live
-                yield f"{name}: {type(error).__name__}: {error}"
+                troubles.append((name, error))
     finally:
         if threads is None:
             del os.environ[key]
         else:
             os.environ[key] = threads
+    return troubles

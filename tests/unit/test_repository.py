@@ -199,3 +199,10 @@ def test_every_page_of_docs_is_in_its_index() -> None:
     linked = {link.removeprefix("./") for link in LINK.findall(read("docs/README.md"))}
     pages = {path.name for path in text_files(".md") if path.parent == ROOT / "docs"} - {"README.md"}
     assert sorted(pages - linked) == [], "name them in docs/README.md"
+
+
+def test_no_symbolic_link_is_in_the_repository() -> None:
+    """A pull that brings a link in place of an ignored folder removes that folder."""
+    links = [file for file in repository_files() if (ROOT / file).is_symlink()]
+
+    assert links == []
