@@ -47,11 +47,15 @@ class LedgerOutputs(LedgerDatabase):
     """The part of the ledger that knows outputs and verdicts."""
 
     def record_outputs(self, tag: str, outputs: Sequence[OutputRecord], *, now: float) -> None:
-        """Record files that executions of `tag` published; only what is still a candidate changes."""
+        """Record files that executions of `tag` published; only what is still a candidate changes.
+
+        Of others, a number of events that was not known is noted.
+        """
         with self._write() as connection:
             place = _place(connection, tag)
             rows = [_output_values(place, output, now=now) for output in outputs]
             upsert(connection, output_table, rows, key=OUTPUT_KEY, only_if=_still_candidate)
+            _add_events(connection, place, outputs)
 
     def settle(
         self,
@@ -177,6 +181,22 @@ def _output_values(place: _Place, output: OutputRecord, *, now: float) -> dict[s
 
 def _still_candidate(_new: object) -> sa.ColumnElement[bool]:
     return output_table.c.state == OutputState.CANDIDATE
+
+
+def _add_events(connection: Connection, place: _Place, outputs: Sequence[OutputRecord]) -> None:
+    """Note events that were counted only after an output was accepted, rejected or taken for a duplicate."""
+    table = output_table.c
+    mine = (table.submission_id == place.submission_id, table.events.is_(None))
+    query = sa.select(table.execution, table.name).where(*mine, table.state != OutputState.CANDIDATE)
+    unknown = {tuple(row) for row in connection.execute(query)}
+    rows = [
+        {"of_execution": each.execution, "of_name": each.name, "events": each.events}
+        for each in outputs
+        if each.events is not None and (each.execution, each.name) in unknown
+    ]
+    if rows:
+        named = (table.execution == sa.bindparam("of_execution"), table.name == sa.bindparam("of_name"))
+        connection.execute(sa.update(output_table).where(*mine, *named), rows)
 
 
 def _replace_verdicts(

@@ -50,7 +50,7 @@ class Case:
     logs: str
     """The submission's log area."""
     listed: bool
-    """Whether the submission's areas are there; if not, that a file is missing proves nothing."""
+    """Whether the submission's outstage area is there; if not, that a file is missing proves nothing."""
     all_ended: bool
     """Whether every job of the submission is known to have ended, and what they left must be visible."""
     now: float

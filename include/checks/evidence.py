@@ -34,7 +34,7 @@ class AreaEvidence:
     logs: str
     outstage: str
     listed: bool
-    """Whether at least one of the two folders is there; if not, that a file is missing proves nothing."""
+    """Whether the outstage folder is there; if not, that a file is missing proves nothing."""
     reports: tuple[Report, ...]
     unreadable: tuple[Unreadable, ...]
     leftovers: tuple[str, ...]
@@ -123,7 +123,7 @@ def read_areas(plan: CampaignPlan, submission: Submission, *, workers: int = 8) 
     return AreaEvidence(
         logs=logs,
         outstage=outstage,
-        listed=told is not None or published is not None,
+        listed=published is not None,
         reports=tuple(sorted(reports.values(), key=_ended)),
         unreadable=tuple(broken[name] for name in sorted(broken)),
         leftovers=tuple(f"{outstage}/{name}" for name in published or () if name.endswith(".part")),

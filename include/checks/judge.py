@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from include.bookkeeping.records import UnitState, VerdictRecord
-from include.campaign.states import Outcome, SubrunState
+from include.campaign.states import JobStatus, Outcome, SubrunState
 from include.checks.batches import in_batches
 from include.checks.case import VISIBLE_AFTER_S, Case
 from include.checks.documents import judge_job
@@ -305,6 +305,9 @@ class _Judging:
             ad = case.evidence.ad
             reason = f"not ended: its job is {ad.status.name.lower() if ad else '?'} after: {last.reason}"
             verdicts = (*verdicts[:-1], replace(last, outcome=Outcome.UNKNOWN, reason=reason))
+        elif last.outcome is Outcome.FAILED and _may_show(case, trials):
+            reason = f"its ad says exit code 0, but no such execution is there yet; before: {last.reason}"
+            verdicts = (*verdicts[:-1], replace(last, outcome=Outcome.UNKNOWN, reason=reason))
         # A held job failed so far, but once released it may still publish: nothing is proven.
         proven = verdicts[-1].outcome is Outcome.FAILED and not case.evidence.may_publish
         state = SubrunState.MISSING if proven else SubrunState.UNKNOWN
@@ -348,6 +351,13 @@ class _Judging:
             for name in dict.fromkeys(output.name for output in trial.report.outputs)
             if name in planned
         )
+
+
+def _may_show(case: Case, trials: Sequence[_Trial]) -> bool:
+    """Whether the job ended well so lately that the execution which did may not be visible yet."""
+    ad = case.evidence.ad
+    ended_well = ad is not None and ad.status is JobStatus.COMPLETED and ad.exit_code == 0
+    return ended_well and bool(trials) and not any(trial.report.good for trial in trials) and case.lags()
 
 
 def _job_id(evidence: Evidence) -> str:

@@ -67,7 +67,7 @@ def _events(case: Case, report: Report, plan: OutputPlan, output: ReportedOutput
 
 def _absent(case: Case, output: ReportedOutput, error: OSError) -> Verdict:
     if isinstance(error, FileNotFoundError) and not case.listed:
-        return unknown(OUTPUTS, "the area is not there: is the storage mounted?", output.path)
+        return unknown(OUTPUTS, "the outstage area is not there: is the storage mounted?", output.path)
     if isinstance(error, FileNotFoundError) and case.lags():
         reason = f"file not on the outstage yet: its job ended less than {VISIBLE_AFTER_S} s ago"
         return unknown(OUTPUTS, reason, output.path)
@@ -88,7 +88,7 @@ def _nothing_made(case: Case) -> Verdict:
     if ad is not None and ad.status is JobStatus.COMPLETED and ad.exit_code == 0:
         # Exit code 0 means that its outputs were renamed into place: not to see them disproves nothing yet.
         if not case.listed:
-            reason = "the ad says exit code 0, but the area is not there: is the storage mounted?"
+            reason = "the ad says exit code 0, but the outstage area is not there: is the storage mounted?"
             return unknown(OUTPUTS, reason, case.logs)
         if case.lags():
             reason = (

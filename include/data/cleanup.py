@@ -114,7 +114,7 @@ def clean(
 
     A campaign's cleanup script is called first, with all that is about to go. If it fails, nothing is removed
     now and the files stay `removing`: the next call hands them to it again. Where an accepted file that is to
-    stay is not there as the ledger has it, no removal begins: what would go may be the last copy.
+    stay is not there as the ledger has it, nothing is removed: what would go may be the last copy.
     """
     begun = ledger.removing(experiment=plan.experiment, run=run)
     known = {output.path for output in begun}
@@ -131,13 +131,10 @@ def clean(
         if not is_below(output.path, plan.outstage)
     ]
     begun, fresh = ([each for each in some if is_below(each.path, plan.outstage)] for some in (begun, fresh))
-    if fresh and (
-        lost := _lost(
-            plan, run, going={*known, *(each.path for each in fresh)}, ledger=ledger, storage=storage
-        )
-    ):
+    going = {*known, *(each.path for each in fresh)}
+    if (begun or fresh) and (lost := _lost(plan, run, going=going, ledger=ledger, storage=storage)):
         refused += lost
-        fresh = []
+        begun, fresh = [], []
     script = None
     if plan.cleanup_script and (begun or fresh):
         for batch in _batches(fresh):

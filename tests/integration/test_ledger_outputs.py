@@ -63,6 +63,15 @@ def test_a_candidate_is_recorded_anew_until_it_is_judged(ledger, gen):
     assert ledger.outputs(gen) == [replace(seen, events=11, state=OutputState.REJECTED)]
 
 
+def test_events_that_are_counted_after_the_first_judgement_are_noted_once(ledger, gen):
+    seen, other = (replace(output("gen", subrun), events=None) for subrun in (0, 1))
+    ledger.record_outputs(gen, [seen, other], now=NOW)
+    ledger.settle(gen, verdicts=[], accept=[], reject=[(seen.execution, seen.name)], now=NOW)
+    for events in (20, 21):
+        ledger.record_outputs(gen, [replace(seen, events=events, size=1)], now=NOW)
+    assert ledger.outputs(gen) == [replace(seen, events=20, state=OutputState.REJECTED), other]
+
+
 def test_accepting_across_recoveries(ledger, gen):
     first, late = output("gen", 0), output("gen", 0, start=2)
     records.accept(ledger, gen, [first])

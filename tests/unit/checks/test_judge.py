@@ -233,11 +233,12 @@ def test_a_check_that_is_off_does_not_run(make_site):
     assert judgement.accept
 
 
-def test_missing_area_is_no_proof_that_an_output_is_missing(make_site):
+@pytest.mark.parametrize("gone", [("logs", "outstage"), ("outstage",)])
+def test_missing_area_is_no_proof_that_an_output_is_missing(make_site, gone):
     site = make_site()
     site.execute(0)
-    shutil.rmtree(site.logs)
-    shutil.rmtree(site.outstage)
+    for area in gone:
+        shutil.rmtree(getattr(site, area))
     verdict, unit = last(site)
     assert unit.state is SubrunState.UNKNOWN
     assert "is the storage mounted?" in verdict.reason
@@ -272,6 +273,18 @@ def test_a_reported_file_that_is_not_visible_yet_is_unknown_for_a_while(make_sit
     judgement = site.judge(now=1100.0 + after)
     assert judgement.units[0].state is state
     assert bool(judgement.reject) == (state is SubrunState.MISSING)
+
+
+@pytest.mark.parametrize(("after", "state"), [(599, SubrunState.UNKNOWN), (600, SubrunState.MISSING)])
+def test_an_earlier_failure_does_not_hide_that_storage_may_lag(make_site, ad_of, after, state):
+    site = make_site(2)
+    site.execute(1)
+    site.fail(0, 143)
+    site.ads = [ad_of(0, ended_at=1100), ad_of(1)]
+    verdict, unit = last(site, now=1100.0 + after)
+    assert unit.state is state
+    assert "exit code 143 from generate.py" in verdict.reason
+    assert ("no such execution is there yet" in verdict.reason) == (state is SubrunState.UNKNOWN)
 
 
 @pytest.mark.parametrize(("now", "state"), [(1200.0, SubrunState.UNKNOWN), (1700.0, SubrunState.MISSING)])

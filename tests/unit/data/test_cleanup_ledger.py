@@ -122,6 +122,20 @@ def test_a_duplicate_of_an_accepted_file_that_was_lost_stays(ledger, forever, co
     assert states(ledger, tag)["0.2.root"] is OutputState.DUPLICATE
 
 
+def test_what_is_being_removed_stays_as_well_where_an_accepted_file_was_lost(ledger, forever):
+    tag = intend(ledger, "gen")
+    ledger.record_outputs(tag, [file_of(forever, 0, 2, state=OutputState.DUPLICATE)], now=NOW)
+    accept(ledger, tag, [file_of(forever, 0)])
+    begun = ledger.removable(experiment="demo", run=1000, now=LATER, duplicates_after_s=DUPLICATES_AFTER_S)
+    ledger.begin_removal(begun, experiment="demo", now=LATER)
+    Path(f"{forever.outstage}/0.1.root").unlink()
+    result = run(forever, ledger, LATER)
+    assert (result.removed, result.good) == (0, False)
+    assert "it may be the last copy" in result.refused[0]
+    assert left(forever) == ["0.2.root"]
+    assert states(ledger, tag)["0.2.root"] is OutputState.REMOVING
+
+
 def test_a_recoverys_duplicate_goes_too_and_its_grace_time_begins_when_it_is_found(ledger, forever):
     accept(ledger, intend(ledger, "gen"), [file_of(forever, 0)])
     recovery = intend(ledger, "gen", recovery=1, ranges=[(0, 0)])
