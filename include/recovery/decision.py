@@ -70,9 +70,10 @@ class Past:
 
 
 def decide(standing: Standing, stage: StagePlan, past: Past, *, forced: bool = False) -> Decision:
-    """Decide; the standing must not have unknown subruns other than held ones, nor anything unsent.
+    """Decide; nothing may be unsent, nor, unless `forced`, a subrun be unknown other than for a held job.
 
-    `forced`: a person wants one more recovery, of all that is missing, whatever the causes and the attempts.
+    `forced`: a person wants one more recovery, of all that is missing or of which nobody knows, whatever the
+    causes and the attempts. What turns up of it later is a duplicate.
     """
     done, number = len(standing.accepted), standing.recoveries + 1
     numbers = (
@@ -80,14 +81,14 @@ def decide(standing: Standing, stage: StagePlan, past: Past, *, forced: bool = F
         f"the threshold is {100 * standing.threshold:g} %"
     )
     left = number <= stage.recovery.attempts
-    forced = forced and bool(standing.missing | standing.fresh)
+    everything = tuple(sorted(standing.missing | standing.fresh | (standing.unknown - standing.held)))
+    forced = forced and bool(everything)
     # Inputs that came late were never tried: they are worth an attempt at any rate of success.
     if standing.good and not forced and not (standing.fresh and left):
         return Decision(act=Act.NOTHING, why=f"nothing needs doing: {numbers}{_rest(standing)}")
     remedies = {subrun: remedy_of(past.diagnoses.get(subrun, ())) for subrun in standing.missing}
     changes, spent = _changes(stage, past, remedies)
     if forced:
-        everything = tuple(sorted(standing.missing | standing.fresh))
         why = f"recovery {number}, asked for by a person, for {len(everything)} subruns; {numbers}"
         return Decision(act=Act.RECOVER, why=why, subruns=everything, changes=changes)
     if standing.unknown and not standing.good:

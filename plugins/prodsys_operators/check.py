@@ -32,7 +32,10 @@ class CheckOperator(SliceOperator):
         super().__init__(**kwargs)
 
     def execute(self, context: Context) -> dict[str, int]:
-        """Return the numbers of subruns; retries while it is not proven how some of them stand."""
+        """Return the numbers of subruns; retries while it is not proven how some of them stand.
+
+        What stays so is left to the recover task, which waits for jobs or asks a person.
+        """
         with self.scope(context) as scope:
             submission = scope.ledger.submission(scope.tag(self.stage))
             if submission is None or not submission.clusters:
@@ -40,14 +43,19 @@ class CheckOperator(SliceOperator):
                 raise AirflowFailException(
                     f"{tag} was never submitted; clear the submit task before this one"
                 )
-            return figures(review(self, scope))
+            standing = look(self, scope)
+            said = unproven(standing)
+            if said and standing.running:
+                self.log.info("%s; %s is not over, the recover task waits for it", said, standing.running)
+            elif said and last_try(context):
+                self.log.warning("%s; the recover task goes on looking, then asks a person", said)
+            elif said:
+                raise StageUnknown(f"{said}; looking again later")
+            return figures(standing)
 
 
-def review(task: SliceOperator, scope: Scope) -> Standing:
-    """Review all submissions of a task's stage, tell the story, and return how the stage stands.
-
-    StageUnknown while something is not proven that waits for nobody.
-    """
+def look(task: SliceOperator, scope: Scope) -> Standing:
+    """Review all submissions of a task's stage, tell the story, and return how the stage stands."""
     from include.recovery.black_holes import exclude_by_record
     from include.recovery.review import review_stage
     from include.recovery.standing import standing_of
@@ -65,12 +73,22 @@ def review(task: SliceOperator, scope: Scope) -> Standing:
             lines += exclude_by_record(scope.ledger, now=tools.clock())
         for line in lines:
             log.info(line)
-    if standing.unknown - standing.held:
-        raise StageUnknown(
-            f"{stage.name}, run {standing.run}: {len(standing.unknown - standing.held)} subruns are unknown: "
-            "their jobs or their storage may still show an output; looking again later"
-        )
     return standing
+
+
+def unproven(standing: Standing) -> str:
+    """Say that it is not proven how some subruns stand, held ones aside; empty where it is of all."""
+    number = len(standing.unknown - standing.held)
+    if not number:
+        return ""
+    where = f"{standing.stage}, run {standing.run}"
+    return f"{where}: {number} subruns are unknown: their jobs or their storage may still show an output"
+
+
+def last_try(context: Context) -> bool:
+    """Whether Airflow will not retry the task."""
+    ti = context["ti"]
+    return ti.try_number > ti.max_tries
 
 
 def note_categories(scope: Scope, reviewed: tuple[Reviewed, ...], *, log: Any) -> None:

@@ -12,7 +12,7 @@ from include.campaign.states import ActionKind
 from include.crash_points import reached
 from prodsys_operators import metrics
 from prodsys_operators.admission import AdmissionTrigger, may_send
-from prodsys_operators.check import StageUnknown, figures, review
+from prodsys_operators.check import StageUnknown, figures, last_try, look, unproven
 from prodsys_operators.holds import look_at_holds, remove_held
 from prodsys_operators.scope import Scope, SliceOperator
 from prodsys_operators.sending import intend, send
@@ -64,7 +64,7 @@ class RecoverOperator(SliceOperator):
                 self.wait(standing.running)
             if standing.unknown:
                 # Held jobs too: somebody may have released or removed them since.
-                standing = review(self, scope)
+                standing = self.look(context, scope)
             return self.go_on(context, scope, standing)
 
     def resume(self, context: Context, event: Any = None) -> dict[str, int]:
@@ -73,7 +73,7 @@ class RecoverOperator(SliceOperator):
             trigger = look_at_holds(event["tag"], ends_task=False, log=self.log)
             self.defer(trigger=trigger, method_name="resume", timeout=LIMIT)
         with self.scope(context) as scope:
-            return self.go_on(context, scope, review(self, scope))
+            return self.go_on(context, scope, self.look(context, scope, waited=True))
 
     def answered(self, context: Context, event: dict[str, Any]) -> dict[str, int]:
         """Do what a person decided."""
@@ -90,8 +90,8 @@ class RecoverOperator(SliceOperator):
             if chosen == STOP:
                 raise AirflowFailException(f"stopped by {who}: {numbers}")
             if standing.unknown:
-                # The question may be old: what has happened to held jobs since counts.
-                standing = review(self, scope)
+                # The question may be old: what has happened since to held jobs and to storage counts.
+                standing = look(self, scope)
             if chosen == ACCEPT:
                 self.own_verdicts(scope)  # the log has what they say; the person has decided
                 return figures(standing)
@@ -106,6 +106,23 @@ class RecoverOperator(SliceOperator):
         found = standing_of(scope.ledger, scope.plan, scope.plan.stage(self.stage), scope.slice)
         self.counts = found.counts
         return found
+
+    def look(self, context: Context, scope: Scope, *, waited: bool = False) -> Standing:
+        """Review the stage; StageUnknown while something is not proven, at the last try a person is asked.
+
+        A person is asked at once where the task has waited until nobody knew the jobs any more.
+        Where a person wants a recovery already, what is not proven is made anew with the rest.
+        """
+        from include.recovery.decision import Act, Decision
+        from include.recovery.past import wanted_by_a_person
+
+        standing = look(self, scope)
+        said = unproven(standing)
+        if said and not wanted_by_a_person(scope.ledger, scope.slice, self.stage):
+            if not (last_try(context) or (waited and standing.running)):
+                raise StageUnknown(f"{said}; looking again later")
+            self.ask(context, scope, Decision(act=Act.ASK, why=f"{said}; {standing.counts}"))
+        return standing
 
     def go_on(self, context: Context, scope: Scope, standing: Standing) -> dict[str, int]:
         """Decide and act; comes back only where nothing needs doing."""

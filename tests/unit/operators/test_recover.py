@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from include.batch.pool import ClusterId, SubmitAnswer
 from include.bookkeeping.records import UnitState
 from include.campaign.states import ActionKind, JobStatus, SubrunState
 from prodsys_operators import recover as recover_module
+from prodsys_operators.check import CheckOperator, StageUnknown
 from prodsys_operators.recover import ACCEPT, AGAIN, STOP, RecoverOperator
 from prodsys_operators.scope import Scope
 from prodsys_operators.settings import Settings
@@ -65,9 +67,9 @@ def scope(deployment: Settings, pool: FakePool) -> Iterator[Scope]:
         yield made
 
 
-def context() -> Any:
+def context(*, last: bool = False) -> Any:
     dag_run = SimpleNamespace(dag_id="unit.three", run_id="t", run_type="manual", logical_date=None)
-    return {"dag_run": dag_run, "ti": SimpleNamespace(id="ti")}
+    return {"dag_run": dag_run, "ti": SimpleNamespace(id="ti", try_number=7 if last else 1, max_tries=6)}
 
 
 def judged(scope: Scope, recovery: int, state: SubrunState, *, held: bool = False) -> None:
@@ -193,3 +195,53 @@ def test_recover_again_removes_what_is_still_held_first(
     with pytest.raises(TaskDeferred) as deferred:
         recover().resume(context(), {"tag": scope.tag("gen"), "over": True})
     assert tag_waited_for(deferred) == scope.tag("gen", 1)
+
+
+def unproven(scope: Scope, pool: FakePool) -> None:
+    """Let every job end well a moment ago, and show nothing of it."""
+    pool.set_status(SCHEDD, 1, JobStatus.COMPLETED, since=time.time(), exit_code=0)
+    judged(scope, 0, SubrunState.UNKNOWN)
+    scope.ledger.record_ended(scope.tag("gen", 0), now=3.0)
+
+
+def test_what_is_not_proven_is_put_to_a_person_once_looking_has_not_helped(
+    scope: Scope, pool: FakePool, questions: list[str]
+) -> None:
+    unproven(scope, pool)
+    check = CheckOperator(task_id="check", stage="gen", slice_item=ITEM)
+    for task in (check, recover()):
+        with pytest.raises(StageUnknown, match="3 subruns are unknown"):
+            task.execute(context())
+    assert check.execute(context(last=True))["accepted"] == 0
+    with pytest.raises(TaskAwaitingInput):
+        recover().execute(context(last=True))
+    assert "3 subruns are unknown" in questions[-1]
+    assert recover().answered(context(), answer(ACCEPT))["accepted"] == 0
+
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().answered(context(), answer(AGAIN))
+    assert tag_waited_for(deferred) == scope.tag("gen", 1)
+    assert [unit.first_subrun for unit in scope.ledger.submission(scope.tag("gen", 1)).units] == [0, 1, 2]
+
+
+def test_jobs_that_nobody_knows_are_put_to_a_person_after_one_more_wait(
+    scope: Scope, pool: FakePool, questions: list[str]
+) -> None:
+    judged(scope, 0, SubrunState.UNKNOWN)
+    pool.lose_queue(SCHEDD)
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().execute(context())
+    assert tag_waited_for(deferred) == scope.tag("gen", 0)
+    with pytest.raises(TaskAwaitingInput):
+        recover().resume(context(), {"over": True})
+    assert "3 subruns are unknown" in questions[-1]
+
+
+def test_a_check_leaves_jobs_that_still_run_to_the_recover_task(scope: Scope, pool: FakePool) -> None:
+    judged(scope, 0, SubrunState.UNKNOWN)
+    check = CheckOperator(task_id="check", stage="gen", slice_item=ITEM)
+    assert check.execute(context())["accepted"] == 0
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().execute(context())
+    assert tag_waited_for(deferred) == scope.tag("gen", 0)
+    assert pool.find_tag(scope.tag("gen", 0))
