@@ -25,27 +25,32 @@ from include.batch.condor_ads import (
     of_clusters,
     of_tag,
     one_a_job,
+    rows_of,
     status_of,
     tagged_job,
 )
 from include.batch.condor_counts import FULL_SCAN_MOST_S, Ended, count_cluster, note_ending
+from include.batch.condor_history import reach
 from include.batch.node_counts import ENDING_PROJECTION, REQUEUE_PROJECTION
-from include.batch.pool import ClusterCounts, ClusterId, JobAd, TaggedCluster
+from include.batch.pool import Awaited, ClusterCounts, ClusterId, Counted, JobAd, TaggedCluster
 from include.batch.tagged import tagged_clusters
 from include.campaign.states import JobStatus
 from include.errors import PoolError, ScheddUnlisted, ScheddUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
+
+    from include.batch.pool import HistoryReach
 
 log = logging.getLogger(__name__)
 
 LOCATION_PROJECTION = ["Name", "Machine", "MyAddress", "CondorVersion", "IsJobsubLite"]
 COUNT_PROJECTION = [
-    *("ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "ServerTime"),
+    *("ClusterId", "ProcId", "ProdsysTag", "JobStatus", "EnteredCurrentStatus", "ServerTime"),
     *("RemoteHost", "JobCurrentStartDate", *REQUEUE_PROJECTION),
 ]
-HISTORY_PROJECTION = ["ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", *ENDING_PROJECTION]
+LINGERING_PROJECTION = ["ClusterId", "ProcId", "ProdsysTag", *ENDING_PROJECTION]
+HISTORY_PROJECTION = ["JobStatus", "EnteredCurrentStatus", *LINGERING_PROJECTION]
 FAILURES = (htcondor2.HTCondorException, OSError, RuntimeError)
 LOCATION_S = 60.0
 """How long a schedd's address is believed without asking the collector."""
@@ -67,7 +72,7 @@ class CondorPool:
         """Schedds that must be there whatever the collector says."""
         self._locations: dict[str, Any] = {}
         self._located_at = float("-inf")
-        self._ended: dict[tuple[str, int], Ended] = {}
+        self._ended: dict[tuple[str, Awaited], Ended] = {}
         self._newest: dict[str, int] = {}
         """Schedd → latest EnteredCurrentStatus seen in its history."""
 
@@ -109,24 +114,33 @@ class CondorPool:
             ClusterId(schedd=schedd, cluster=number) for number in sorted({ad["ClusterId"] for ad in ads})
         )
 
-    def counts(self, schedd: str, clusters: Mapping[int, int], *, now: float) -> dict[int, ClusterCounts]:
+    def history_reach(self, schedd: str, *, before: float) -> HistoryReach:
+        """See Pool."""
+        what = f"history before {before:.0f}"
+        return reach(
+            lambda *how: list(self._ask(schedd, what, lambda handle: handle.history(*how))), before=before
+        )
+
+    def counts(
+        self, schedd: str, clusters: Mapping[Counted, int], *, now: float
+    ) -> dict[Counted, ClusterCounts]:
         """Count jobs by state with one queue query, and history only for jobs that left the queue.
 
         A removed job counts as removed while it still lingers in the queue (`X`): it never ends by itself.
         The schedd's own clock dates a hold when it is first seen, or `now` where it sends none.
         """
-        queued: dict[int, list[Any]] = {cluster: [] for cluster in clusters}
-        for ad in self._query(schedd, of_clusters(clusters), COUNT_PROJECTION):
-            if ad["ClusterId"] in queued:
-                queued[ad["ClusterId"]].append(ad)
-        self._forget(schedd, clusters)
-        self._prove(schedd, {cluster: clusters[cluster] - len(ads) for cluster, ads in queued.items()})
+        awaited = {key: Awaited(key) if isinstance(key, int) else key for key in clusters}
+        jobs = {awaited[key]: total for key, total in clusters.items()}
+        wanted = of_clusters(each.cluster for each in jobs)
+        queued = rows_of(jobs, self._query(schedd, wanted, COUNT_PROJECTION))
+        self._forget(schedd, jobs)
+        self._prove(schedd, {each: jobs[each] - len(ads) for each, ads in queued.items()})
         self._learn_lingering(schedd, queued)
         return {
-            cluster: count_cluster(
-                total, queued[cluster], self._record(schedd, cluster), now, steady=time.monotonic()
+            key: count_cluster(
+                jobs[each], queued[each], self._record(schedd, each), now, steady=time.monotonic()
             )
-            for cluster, total in clusters.items()
+            for key, each in awaited.items()
         }
 
     def ads(self, schedd: str, clusters: Collection[int]) -> list[JobAd]:
@@ -231,7 +245,7 @@ class CondorPool:
                 return ids
         raise AssertionError
 
-    def _prove(self, schedd: str, gone: Mapping[int, int]) -> None:
+    def _prove(self, schedd: str, gone: Mapping[Awaited, int]) -> None:
         """Look in the history for jobs that have left the queue: `gone` is cluster → how many have.
 
         Each poll scans back only to where the last one was. A row may be late or out of order, so what is
@@ -244,10 +258,8 @@ class CondorPool:
         first = {c for c in missing if self._record(schedd, c).next_full_scan == 0.0}
         if schedd in self._newest and missing - first:
             bound = self._newest[schedd] - HISTORY_SLACK_S
-            since = f"ClusterId >= {min(gone)} && EnteredCurrentStatus < {bound}"
-            self._learn(
-                schedd, self._history(schedd, of_clusters(missing), HISTORY_PROJECTION, since=since), missing
-            )
+            since = f"ClusterId >= {min(c.cluster for c in gone)} && EnteredCurrentStatus < {bound}"
+            self._learn(schedd, missing, since=since)
         due = {
             cluster
             for cluster in missing
@@ -255,31 +267,34 @@ class CondorPool:
             and gone[cluster] > len(record.status)
         }
         if due:
-            self._learn(schedd, self._history(schedd, of_clusters(due), HISTORY_PROJECTION), due)
+            self._learn(schedd, due)
         for cluster in due:
             record = self._record(schedd, cluster)
             record.next_full_scan = clock + record.wait_s
             record.wait_s = min(2 * record.wait_s, FULL_SCAN_MOST_S)
 
-    def _learn(self, schedd: str, rows: Iterable[Any], clusters: Collection[int]) -> None:
-        """Remember how the jobs in these history rows ended."""
-        for row in rows:
-            if row["ClusterId"] in clusters and (status := status_of(row.get("JobStatus"))).ended:
+    def _learn(self, schedd: str, clusters: Collection[Awaited], *, since: str | None = None) -> None:
+        """Remember how the jobs of the clusters ended that history has, back to `since`."""
+        wanted = of_clusters(each.cluster for each in clusters)
+        rows = self._history(schedd, wanted, HISTORY_PROJECTION, since=since)
+        for each, own in rows_of(clusters, rows).items():
+            record = self._record(schedd, each)
+            for row in own:
                 # Rows come newest first: the last end of a job that ended twice is the one that counts.
-                record = self._record(schedd, row["ClusterId"])
-                if record.status.setdefault(row["ProcId"], status) is JobStatus.COMPLETED:
+                status = status_of(row.get("JobStatus"))
+                if status.ended and record.status.setdefault(row["ProcId"], status) is JobStatus.COMPLETED:
                     note_ending(record, row)
-            entered = row.get("EnteredCurrentStatus")
-            if isinstance(entered, int):
-                self._newest[schedd] = max(self._newest.get(schedd, 0), entered)
+        entered = [at for row in rows if isinstance(at := row.get("EnteredCurrentStatus"), int)]
+        if entered:
+            self._newest[schedd] = max(self._newest.get(schedd, 0), *entered)
 
-    def _learn_lingering(self, schedd: str, queued: Mapping[int, list[Any]]) -> None:
+    def _learn_lingering(self, schedd: str, queued: Mapping[Awaited, list[Any]]) -> None:
         """Learn how completed jobs ended that a schedd keeps in its queue, as for `condor_submit -remote`.
 
         One more query, of those that completed since the last poll; most pools keep none.
         """
         new = [
-            ad
+            (cluster, int(ad.get("EnteredCurrentStatus", 0)))
             for cluster, ads in queued.items()
             for ad in ads
             if ad.get("JobStatus") == JobStatus.COMPLETED
@@ -287,18 +302,19 @@ class CondorPool:
         ]
         if not new:
             return
-        clusters = {ad["ClusterId"] for ad in new}
-        since = min(int(ad.get("EnteredCurrentStatus", 0)) for ad in new)
-        constraint = f"({of_clusters(clusters)}) && JobStatus == 4 && EnteredCurrentStatus >= {since}"
-        for ad in self._query(schedd, constraint, ["ClusterId", "ProcId", *ENDING_PROJECTION]):
-            if ad["ClusterId"] in clusters:
-                note_ending(self._record(schedd, ad["ClusterId"]), ad)
+        clusters, since = {cluster for cluster, _ in new}, min(entered for _, entered in new)
+        wanted = of_clusters(each.cluster for each in clusters)
+        constraint = f"({wanted}) && JobStatus == 4 && EnteredCurrentStatus >= {since}"
+        found = self._query(schedd, constraint, LINGERING_PROJECTION)
+        for cluster, ads in rows_of(clusters, found).items():
+            for ad in ads:
+                note_ending(self._record(schedd, cluster), ad)
 
-    def _record(self, schedd: str, cluster: int) -> Ended:
+    def _record(self, schedd: str, cluster: Awaited) -> Ended:
         """Return what is known of a cluster's ends."""
         return self._ended.setdefault((schedd, cluster), Ended())
 
-    def _forget(self, schedd: str, clusters: Collection[int]) -> None:
+    def _forget(self, schedd: str, clusters: Collection[Awaited]) -> None:
         """Drop what is known of clusters that nobody asks for any more."""
         for key in [key for key in self._ended if key[0] == schedd and key[1] not in clusters]:
             del self._ended[key]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import defaultdict
 from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from include.batch.pool import JobAd
+from include.batch.pool import Awaited, JobAd
 from include.campaign.states import JobStatus
 
 if TYPE_CHECKING:
@@ -101,6 +102,27 @@ def of_clusters(clusters: Iterable[int]) -> str:
     return f"ClusterId >= {numbers[0]} && ClusterId <= {numbers[-1]}"
 
 
+def rows_of(awaited: Iterable[Awaited], rows: Iterable[Any]) -> dict[Awaited, list[Any]]:
+    """Return the rows of each cluster that is waited for: those with its tag, and those without any.
+
+    Ten thousand rows are sorted by what they say, and the few sorts compared: this is done in every poll.
+    """
+    sorts: defaultdict[tuple[int, str | None], list[Any]] = defaultdict(list)
+    for row in rows:
+        tag = row.get("ProdsysTag")
+        # An expression, which somebody else's job may have here, is no key of a dict.
+        sorts[row["ClusterId"], (tag or None) if isinstance(tag, str) else None].append(row)
+    found: dict[Awaited, list[Any]] = {each: [] for each in awaited}
+    numbered: defaultdict[int, list[Awaited]] = defaultdict(list)
+    for each in found:
+        numbered[each.cluster].append(each)
+    for (cluster, tag), alike in sorts.items():
+        for each in numbered.get(cluster, ()):
+            if tag is None or each.tag in (None, tag):
+                found[each] += alike
+    return found
+
+
 _STATUSES: frozenset[object] = frozenset(map(int, JobStatus))
 
 
@@ -166,14 +188,15 @@ def one_a_job(
 ) -> list[JobAd]:
     """Return one ad a job, in order: the queue's where it is queued, else the history row that ended last.
 
+    Jobs with one number and several tags are several: the schedd lost its queue, and began again at 1.
     `asked_at` is the schedd's time when it was asked for the queue, before the history: a job that left in
     between is in both, and its history row counts. All other jobs with several ads ended more than once, as
     after a roll-back of the job queue: the ad's `rows` says how often, and it is logged.
     """
-    rows: dict[tuple[int, int], list[JobAd]] = {}
+    rows: dict[tuple[int, int, str], list[JobAd]] = {}
     for ad in history:
-        rows.setdefault((ad.cluster, ad.process), []).append(ad)
-    queued = {(ad.cluster, ad.process): ad for ad in queue}
+        rows.setdefault(_job(ad), []).append(ad)
+    queued = {_job(ad): ad for ad in queue}
     found = []
     for key in sorted(rows.keys() | queued):
         old, now = rows.get(key, []), queued.get(key)
@@ -188,6 +211,10 @@ def one_a_job(
             "%d jobs have several ads, so they may have ended twice: %s", len(again), ", ".join(again[:20])
         )
     return found
+
+
+def _job(ad: JobAd) -> tuple[int, int, str]:
+    return ad.cluster, ad.process, ad.tag or ""
 
 
 def _left(queued: JobAd, rows: Iterable[JobAd], asked_at: float | None) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from include.batch.launcher import OUTPUT
 from include.batch.placing import counted, disjoint, kept, shortfall, whole
+from include.batch.submit_note import NOTE
 from include.campaign.states import JobStatus
+from include.campaign.wording import did_you_mean, shown
+from include.errors import LedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +20,10 @@ if TYPE_CHECKING:
     from include.batch.pool import ClusterId, JobAd, SubmitRequest
 
 ADOPT = "adopt"
-"""A file of this name in the work folder lets the submission go on with fewer jobs than it was to have."""
+"""A file of this name in the work folder lets the submission go on with fewer jobs than it was to have.
+
+It may name the clusters that count, one CLUSTER@SCHEDD a line; empty: all that were not removed.
+"""
 SHOWN = 20
 """Clusters that a text names."""
 
@@ -46,9 +52,49 @@ def stray_of(tag: str, cluster: ClusterId, ads: Sequence[JobAd]) -> Stray | None
     return Stray(id=cluster, jobs=len(ads), is_dagman=any(ad.is_dagman for ad in ads))
 
 
-def adopted(folder: Path) -> bool:
-    """Whether a person has the submission go on with the jobs that there are."""
-    return (folder / ADOPT).exists()
+def chosen(request: SubmitRequest, found: Sequence[Placed], *, folder: Path) -> tuple[Placed, ...]:
+    """Return the clusters that a person has the submission go on with; none where they are not asked for so.
+
+    LedgerError where the file names what is none of them, or leaves out what may still run.
+    """
+    names = _named(folder / ADOPT)
+    if names is None:
+        return ()
+    there = {str(each.id): each for each in kept(found)}
+    unknown = [name for name in names if name not in there]
+    if unknown:
+        why = f"{shown(unknown[0])} is no cluster with the tag that was not removed"
+        _not_adopted(request, folder, f"{why} ({did_you_mean(unknown[0], there)})")
+    mine = tuple(each for name, each in there.items() if name in names or not names)
+    if not disjoint(mine, request.jobs):
+        if names:
+            which = f"{', '.join(map(str, mine))}: {shortfall(mine, request.jobs)}"
+            _not_adopted(request, folder, f"together they are not each unit at most once: {which}")
+        return ()
+    running = [each for each in there.values() if each not in mine and each.alive]
+    if running:
+        why = f"{_listed(running)}: not named, and may still run: jobsub_rm -J {_ids(running)}"
+        _not_adopted(request, folder, why)
+    return mine
+
+
+def _named(path: Path) -> tuple[str, ...] | None:
+    """Return the lines of the file; None where there is none."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be read: {error.strerror}. Nothing is recorded.") from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _not_adopted(request: SubmitRequest, folder: Path, why: str) -> NoReturn:
+    """Refuse what the file asks for."""
+    raise LedgerError(
+        f"{request.tag}: nothing is recorded and nothing is submitted: {folder / ADOPT}: {why}. Then "
+        "clear the task."
+    )
 
 
 def story(request: SubmitRequest, found: Sequence[Placed], strays: Sequence[Stray], *, folder: Path) -> str:
@@ -87,7 +133,7 @@ def _todo(
         lines.append(
             "cause: the launcher must leave JOBSUB_EXTRA_LINES, which holds the tag, to jobsub_submit; see "
             "docs/launchers.md. What has ended already cannot be removed: once nothing of it runs, remove "
-            f"{folder / OUTPUT}"
+            f"{folder / OUTPUT} and {folder / NOTE}"
         )
     if any(not each.jobs for each in strays):
         lines.append(f"once you know what became of a cluster that is nowhere, remove {folder / OUTPUT}")
@@ -97,6 +143,7 @@ def _todo(
             f"to do: look at these clusters ({ids}); remove what is too much with jobsub_rm, then clear the "
             "task: what is whole without the removed clusters is recorded"
         )
+        lines += _or_choose(request, kept(found), folder)
     only_strays = bool(whole(found, request.jobs)) or any(each.is_dagman for each in strays)
     mine = () if only_strays else kept(found)  # a DAG's jobs are removed with its DAGMan job
     if ids := _ids([*mine, *(each for each in strays if each.jobs)]):
@@ -108,9 +155,23 @@ def _todo(
     if not strays and disjoint(kept(found), request.jobs):
         lines.append(
             f"or keep them, if you know that no others exist: touch {folder / ADOPT}, then clear the task: "
-            "they are recorded, and the recover task makes what is missing"
+            "they are recorded, those that left the history too, and the recover task makes what is missing"
         )
     return lines
+
+
+def _or_choose(request: SubmitRequest, found: Sequence[Placed], folder: Path) -> list[str]:
+    """Return how to say which clusters count, where one alone may: what has completed cannot be removed."""
+    fit = [each for each in found if disjoint([each], request.jobs)]
+    if not fit:
+        return []
+    return [
+        (
+            "or, where jobs of several have completed, write the ids of the clusters that are to count into "
+            f"{folder / ADOPT}, one a line, as {fit[0].id}, remove what still runs of the others, and clear "
+            "the task: these are recorded, and the recover task makes what is missing"
+        )
+    ]
 
 
 def _ids(items: Sequence[Placed | Stray]) -> str:

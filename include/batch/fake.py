@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.batch.node_counts import Ending, failing_nodes, suspects
-from include.batch.pool import ClusterCounts, ClusterId, JobAd, TaggedCluster
+from include.batch.pool import Awaited, ClusterCounts, ClusterId, Counted, HistoryReach, JobAd, TaggedCluster
 from include.batch.tagged import tagged_clusters
 from include.campaign.states import JobStatus, SubmissionState
 from include.errors import LedgerError, PoolError, ScheddUnreachable
@@ -55,14 +55,26 @@ class FakePool:
         found = {job["cluster"] for job in self._jobs(schedd) if job["tag"] == tag}
         return tuple(ClusterId(schedd=schedd, cluster=cluster) for cluster in sorted(found))
 
-    def counts(self, schedd: str, clusters: Mapping[int, int], *, now: float) -> dict[int, ClusterCounts]:
+    def history_reach(self, schedd: str, *, before: float) -> HistoryReach:
+        """See Pool; it reaches back for ever unless `set_history` says otherwise."""
+        self._jobs(schedd)
+        oldest = self._read()["schedds"][schedd].get("oldest", 0)
+        return HistoryReach(reaches=oldest is not None and oldest < before, oldest=oldest)
+
+    def counts(
+        self, schedd: str, clusters: Mapping[Counted, int], *, now: float
+    ) -> dict[Counted, ClusterCounts]:
         """See Pool."""
         self._note(f"counts {len(clusters)}")
-        jobs: dict[int, list[dict[str, Any]]] = {cluster: [] for cluster in clusters}
+        jobs: dict[int, list[dict[str, Any]]] = {}
         for job in self._jobs(schedd):
-            if job["cluster"] in jobs:
-                jobs[job["cluster"]].append(job)
-        return {cluster: _counted(total, jobs[cluster], now) for cluster, total in clusters.items()}
+            jobs.setdefault(job["cluster"], []).append(job)
+        found = {}
+        for key, total in clusters.items():
+            cluster, tag = Awaited(key) if isinstance(key, int) else key
+            own = [job for job in jobs.get(cluster, ()) if tag is None or job["tag"] in (None, tag)]
+            found[key] = _counted(total, own, now)
+        return found
 
     def ads(self, schedd: str, clusters: Collection[int]) -> list[JobAd]:
         """See Pool."""
@@ -192,6 +204,13 @@ class FakePool:
         with self._lock():
             state = self._read()
             state["schedds"][schedd].update(jobs=[], next=1)
+            self._write(state)
+
+    def set_history(self, schedd: str, oldest: int | None) -> None:
+        """Let a schedd's history reach back to an end at `oldest`, epoch seconds; None: it has no row."""
+        with self._lock():
+            state = self._read()
+            state["schedds"][schedd]["oldest"] = oldest
             self._write(state)
 
     def set_schedd(

@@ -26,17 +26,37 @@ class Placed:
     first_unit: int
     units: tuple[int, ...]
     """What its jobs make, in order of process."""
+    processes: tuple[int, ...]
+    """Numbers of its jobs that queue or history know, in order."""
     removed: bool
     """Every job of it was removed, so that nothing more comes of it."""
+    alive: int = 0
+    """Jobs of it that have not ended."""
 
     @property
-    def consecutive(self) -> bool:
-        """Whether process p makes unit first_unit + p."""
-        return self.units == tuple(range(self.first_unit, self.first_unit + len(self.units)))
+    def numbered(self) -> bool:
+        """Whether process p makes unit first_unit + p, for each process that is known."""
+        return bool(self.units) and self.units == tuple(self.first_unit + each for each in self.processes)
+
+    @property
+    def jobs(self) -> int:
+        """Processes it was submitted with, as far as is known: some may have left the history."""
+        return self.processes[-1] + 1 if self.processes else 0
+
+    @property
+    def span(self) -> range:
+        """The units of all its processes, known or not."""
+        return range(self.first_unit, self.first_unit + self.jobs)
+
+    @property
+    def gone(self) -> tuple[int, ...]:
+        """The units of processes that have left the history: HTCondor numbers a cluster's jobs from 0 on."""
+        return tuple(sorted(set(self.span) - set(self.units))) if self.numbered else ()
 
     def __str__(self) -> str:
-        gone = ", all removed" if self.removed else ""
-        return f"{self.id} has {counted(len(self.units))} for units {ranges(self.units)}{gone}"
+        gone = f", and had jobs for units {ranges(self.gone)}" if self.gone else ""
+        removed = ", all removed" if self.removed else ""
+        return f"{self.id} has {counted(len(self.units))} for units {ranges(self.units)}{gone}{removed}"
 
 
 def placed(tag: str, clusters: Iterable[ClusterId], ads: Iterable[JobAd]) -> tuple[Placed, ...]:
@@ -53,7 +73,9 @@ def placed(tag: str, clusters: Iterable[ClusterId], ads: Iterable[JobAd]) -> tup
                 id=cluster,
                 first_unit=mine[0].first_unit if mine else 0,
                 units=tuple(ad.first_unit + ad.process for ad in mine),
+                processes=tuple(ad.process for ad in mine),
                 removed=bool(mine) and all(ad.status is JobStatus.REMOVED for ad in mine),
+                alive=sum(not ad.status.ended for ad in mine),
             )
         )
     return tuple(found)
@@ -62,7 +84,8 @@ def placed(tag: str, clusters: Iterable[ClusterId], ads: Iterable[JobAd]) -> tup
 def whole(found: Sequence[Placed], units: int) -> tuple[Placed, ...]:
     """Return the clusters that make each of 0..units-1 once: all, or all that were not removed; else none."""
     for some in (tuple(found), kept(found)):
-        if disjoint(some, units) and sum(len(each.units) for each in some) == units:
+        known = sum(len(each.units) for each in some)
+        if disjoint(some, units) and known == sum(each.jobs for each in some) == units:
             return some
     return ()
 
@@ -73,14 +96,14 @@ def kept(found: Sequence[Placed]) -> tuple[Placed, ...]:
 
 
 def disjoint(found: Sequence[Placed], units: int) -> bool:
-    """Whether the clusters make some of 0..units-1, none twice, and their processes say which."""
-    jobs = Counter(unit for each in found for unit in each.units)
-    return (
-        bool(jobs)
-        and max(jobs.values()) == 1
-        and max(jobs) < units
-        and all(each.units and each.consecutive for each in found)
-    )
+    """Whether the clusters make some of 0..units-1, none twice, and their processes say which.
+
+    A process that has left the history made its unit, too.
+    """
+    if not found or not all(each.numbered for each in found):
+        return False
+    jobs = Counter(unit for each in found for unit in each.span)
+    return max(jobs.values()) == 1 and min(jobs) >= 0 and max(jobs) < units
 
 
 def shortfall(found: Sequence[Placed], units: int) -> str:

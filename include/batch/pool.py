@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -20,6 +20,18 @@ class ClusterId:
 
     def __str__(self) -> str:
         return f"{self.cluster}@{self.schedd}"
+
+
+class Awaited(NamedTuple):
+    """One cluster of a schedd that somebody waits for; a plain tuple of the same is the same key."""
+
+    cluster: int
+    tag: str | None = None
+    """Jobs with another tag do not count: a schedd that lost its queue gives numbers out again."""
+
+
+Counted = TypeVar("Counted", int, Awaited)
+"""What is counted: a cluster whatever its jobs' tag, or one with its tag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +152,16 @@ class ClusterCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryReach:
+    """How far back one schedd's history reaches."""
+
+    reaches: bool
+    """Whether it surely holds every job that left the queue since the moment asked about."""
+    oldest: int | None
+    """An end of a job that it holds, epoch seconds: the earliest if it does not reach; None: no row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaggedCluster:
     """One cluster in a schedd's queue whose jobs carry a tag of prodsys."""
 
@@ -176,8 +198,16 @@ class Pool(Protocol):
         With `since` (epoch seconds), history need not be read further back than a day before that.
         """
 
-    def counts(self, schedd: str, clusters: Mapping[int, int], *, now: float) -> dict[int, ClusterCounts]:
-        """Return counts for one schedd's clusters, given as cluster → jobs submitted, by one queue query."""
+    def history_reach(self, schedd: str, *, before: float) -> HistoryReach:
+        """Return whether one schedd's history reaches back to before an epoch time: it rotates."""
+
+    def counts(
+        self, schedd: str, clusters: Mapping[Counted, int], *, now: float
+    ) -> dict[Counted, ClusterCounts]:
+        """Return counts for one schedd's clusters, given as cluster → jobs submitted, by one queue query.
+
+        Where a tag is awaited, jobs with another one do not count; those without any do.
+        """
 
     def ads(self, schedd: str, clusters: Collection[int]) -> list[JobAd]:
         """Return one ad for each job of the clusters that the queue or the history knows."""

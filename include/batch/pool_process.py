@@ -26,7 +26,7 @@ from include.errors import PoolError, ProdsysError, ScheddUnreachable
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from include.batch.pool import ClusterCounts, ClusterId, JobAd, Pool, TaggedCluster
+    from include.batch.pool import ClusterCounts, ClusterId, Counted, HistoryReach, JobAd, Pool, TaggedCluster
 
 CONDOR = "include.batch.condor:CondorPool"
 """The factory of the pool that CONDOR_CONFIG names."""
@@ -76,9 +76,15 @@ class PoolProcess:
             found.update(cast("tuple[ClusterId, ...]", self._call("find_tag_in", schedd, tag, since=since)))
         return tuple(sorted(found))
 
-    def counts(self, schedd: str, clusters: Mapping[int, int], *, now: float) -> dict[int, ClusterCounts]:
+    def history_reach(self, schedd: str, *, before: float) -> HistoryReach:
         """See Pool."""
-        return cast("dict[int, ClusterCounts]", self._call("counts", schedd, dict(clusters), now=now))
+        return cast("HistoryReach", self._call("history_reach", schedd, before=before))
+
+    def counts(
+        self, schedd: str, clusters: Mapping[Counted, int], *, now: float
+    ) -> dict[Counted, ClusterCounts]:
+        """See Pool."""
+        return cast("dict[Counted, ClusterCounts]", self._call("counts", schedd, dict(clusters), now=now))
 
     def ads(self, schedd: str, clusters: Collection[int]) -> list[JobAd]:
         """See Pool."""

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn, Protocol
 
 from include.batch import doubt
+from include.batch.absence import Start, require_absence
 from include.batch.launcher import OUTPUT, printed
-from include.batch.placing import disjoint, kept, placed, shortfall, whole
-from include.batch.submit_note import NOTE, Note, note_end, read_note, write_note
+from include.batch.placing import kept, placed, shortfall, whole
+from include.batch.submit_note import NOTE, Note, note_end, read_note, write_note, writing
 from include.campaign.states import SubmissionState
 from include.crash_points import reached
 from include.errors import (
     LedgerError,
     MissingTool,
     ScheddUnreachable,
-    StorageError,
     SubmissionAmbiguous,
     SubmissionRefused,
 )
@@ -86,7 +86,7 @@ class _Try:
 
     def left_s(self, note: Note) -> float:
         """How long something of an earlier start can still come."""
-        return note.left_s(grace_s=self.limits.grace_s, now=self.clock.now(), steady=self.clock.steady())
+        return note.left_s(grace_s=self.limits.grace_s, steady=self.clock.steady())
 
     @property
     def who(self) -> str:
@@ -116,11 +116,12 @@ def submit_once(
     SubmissionRefused: nothing was submitted, the row says refused, and calling again may submit.
     SubmissionAmbiguous: not known yet; the row stays as it is, and calling again searches first. That call
     submits only where jobsub_submit's end (or its time-out, where the try was killed) lies longer back than
-    the grace and every schedd then answers that neither its queue nor its history has the tag. While one
-    schedd does not answer, nothing is submitted.
+    the grace and every schedd then answers that neither its queue nor its history has the tag, and where
+    nothing says that jobs of that try ran and left the history: see `absence`. While one schedd does not
+    answer, nothing is submitted.
     StorageError: the work folder cannot be written, so nothing was submitted.
     LedgerError: the clusters with the tag are not the submission, each unit once, or a launcher named one
-    without it, or the row is missing; a person must look.
+    without it, or jobs ran that no schedd knows any more, or the row is missing; a person must look.
     """
     one_try = _Try(
         ledger=ledger_port,
@@ -131,7 +132,7 @@ def submit_once(
         limits=limits or SubmitLimits(),
         clock=clock,
     )
-    with _writing(one_try):
+    with writing(one_try.folder, request.tag):
         one_try.folder.mkdir(parents=True, exist_ok=True)
         lock = (one_try.folder / "submit.lock").open("a")
     with lock, _alone(one_try, lock):
@@ -143,6 +144,7 @@ def submit_once(
         found = _before(one_try)
         if _is_something(one_try, found):
             return _adopt(one_try, found, "before submitting")
+        _require_absence(one_try, found)
         return _submit(one_try)
 
 
@@ -167,6 +169,26 @@ def _before(one_try: _Try) -> tuple[Placed, ...]:
     return found if one_try.settled(found) else _search_until(one_try, left, note)
 
 
+def _require_absence(one_try: _Try, found: tuple[Placed, ...]) -> None:
+    """Go on only where nothing of an earlier start can have run; `found` are clusters that were removed.
+
+    So are those that a launcher named: others are strays, which stop before this.
+    """
+    note = read_note(one_try.folder)
+    if note is None:
+        return
+    named = () if one_try.request.launcher is None else printed(one_try.folder)
+    removed = {each.cluster for each in (*named, *(each.id for each in found))}
+    start = Start(
+        tag=one_try.request.tag,
+        who=one_try.who,
+        note=note,
+        folder=one_try.folder,
+        explained=frozenset(removed - {each.id.cluster for each in found if each.gone}),
+    )
+    require_absence(start, pool=one_try.pool, clock=one_try.clock)
+
+
 def _submit(one_try: _Try) -> Submission:
     """Run jobsub_submit or the launcher, and find out what it did."""
     request, tag = one_try.request, one_try.request.tag
@@ -175,7 +197,7 @@ def _submit(one_try: _Try) -> Submission:
     except SubmissionRefused as error:
         _refused(one_try, error)
     note = _begin(one_try)
-    with _writing(one_try):
+    with writing(one_try.folder, tag):
         (one_try.folder / "command").write_text(shlex.join(command) + "\n", encoding="utf-8")
         write_note(one_try.folder, note)
     log.info("%s: no job has it. Submitting %d jobs: %s", tag, request.jobs, shlex.join(command))
@@ -234,17 +256,21 @@ def _adopt(one_try: _Try, found: tuple[Placed, ...], when: str, *, said: str = "
     """Record jobs that exist; LedgerError where they are not the submission."""
     units, strays = one_try.request.jobs, _strays(one_try, found)
     mine = whole(found, units)
-    if not mine and not strays and doubt.adopted(one_try.folder) and disjoint(kept(found), units):
-        mine = kept(found)
-        log.warning("%s: a person lets it go on with a part: %s", one_try.request.tag, shortfall(mine, units))
+    if not mine and not strays:
+        mine = doubt.chosen(one_try.request, found, folder=one_try.folder)
+        if mine:
+            lacks = shortfall(mine, units) or "nothing is missing"
+            log.warning("%s: a person lets it go on with what there is: %s", one_try.request.tag, lacks)
     if not mine or strays:
         raise LedgerError(doubt.story(one_try.request, found, strays, folder=one_try.folder))
     left_out = [str(each.id) for each in found if each not in mine]
     if left_out:
-        log.info("%s: not counted, because removed: %s", one_try.request.tag, ", ".join(left_out))
+        log.info(
+            "%s: not counted, because removed or not chosen: %s", one_try.request.tag, ", ".join(left_out)
+        )
     names = ", ".join(str(each.id) for each in mine)
     message = said or f"adopted: jobs with this tag were found {when}: {names}"
-    rows = tuple((each.id.schedd, each.id.cluster, len(each.units)) for each in mine)
+    rows = tuple((each.id.schedd, each.id.cluster, each.jobs) for each in mine)
     return _record(one_try, rows, tuple(each.first_unit for each in mine), message)
 
 
@@ -368,16 +394,3 @@ def _alone(one_try: _Try, file: IO[str]) -> Iterator[None]:
                 _cannot_tell(one_try, f"another process is submitting it and holds {file.name}", error)
         one_try.clock.sleep(one_try.limits.search_every_s)
     yield
-
-
-@contextlib.contextmanager
-def _writing(one_try: _Try) -> Iterator[None]:
-    """Explain a work folder that takes no file; jobsub_submit is not started by then."""
-    try:
-        yield
-    except OSError as error:
-        msg = (
-            f"{one_try.request.tag}: nothing is submitted: the work folder {one_try.folder} cannot be "
-            f"written ({error.strerror}). Make space there, or give the rights; then clear the task."
-        )
-        raise StorageError(msg) from error

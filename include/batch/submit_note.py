@@ -5,15 +5,17 @@ A schedd that is down vanishes from the collector while its jobs stay.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from include.errors import SubmissionAmbiguous
+from include.errors import StorageError, SubmissionAmbiguous
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from include.batch.steady_time import Clock, SteadyTime
@@ -36,18 +38,14 @@ class Note:
     steady_s: float = 0.0
     """When it started, or ended if it has, in the steady time of `boot`."""
 
-    def left_s(self, *, grace_s: float, now: float, steady: SteadyTime) -> float:
+    def left_s(self, *, grace_s: float, steady: SteadyTime) -> float:
         """How long something of that start can still come: zero or less where nothing can.
 
-        The machine's clock counts only where the try was on another machine, or before a reboot, and then
-        the whole grace begins anew: either may have changed the clock.
+        Where the try was on another machine, or before a reboot, nothing counts as having passed: no clock
+        tells, for either may have been wrong or set.
         """
         whole = grace_s + (self.timeout_s if self.ended is None else 0.0)
-        passed = steady.since(self.boot, self.steady_s)
-        if passed is None:
-            by_clock = now - (self.started if self.ended is None else self.ended)
-            passed = min(max(by_clock, 0.0), whole - grace_s)
-        return whole - passed
+        return whole - (steady.since(self.boot, self.steady_s) or 0.0)
 
 
 def read_note(folder: Path) -> Note | None:
@@ -73,6 +71,19 @@ def write_note(folder: Path, note: Note) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(folder / NOTE)
+
+
+@contextlib.contextmanager
+def writing(folder: Path, tag: str) -> Iterator[None]:
+    """Explain a work folder that takes no file; jobsub_submit is not started by then."""
+    try:
+        yield
+    except OSError as error:
+        msg = (
+            f"{tag}: nothing is submitted: the work folder {folder} cannot be written ({error.strerror}). "
+            "Make space there, or give the rights; then clear the task."
+        )
+        raise StorageError(msg) from error
 
 
 def note_end(folder: Path, note: Note, *, clock: Clock) -> Note:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from include.batch.pool import Awaited
 from include.batch.pool_process import CONDOR, PoolProcess
 from include.errors import PoolError, ScheddUnlisted
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from include.batch.pool import ClusterCounts, Pool
 
-    OnPoll = Callable[[str, Mapping[int, ClusterCounts], float], None]
+    OnPoll = Callable[[str, Mapping[Awaited, ClusterCounts], float], None]
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def backoff_s(failures: int, *, interval_s: float, draw: float) -> float:
 class _Wait:
     """One waiter for one cluster."""
 
-    cluster: int
+    awaited: Awaited
     jobs: int
     hold_limit_s: float
     unknown_limit_s: float
@@ -127,14 +128,17 @@ class ScheddWatcher:
         unknown_limit_s: float,
         hold_pause_s: float | None = None,
         holds_known: int = 0,
+        tag: str | None = None,
     ) -> ClusterCounts:
         """Return the cluster's counts once `settled`; `jobs` were submitted. Cancelling unsubscribes.
 
+        With `tag`, jobs of the cluster that have another one do not count: its number was given out again.
         With `hold_pause_s` also as soon as more than `holds_known` jobs are held and the one held longest has
         been so for `hold_pause_s` seconds: the caller acts on them and waits again.
         """
         done: asyncio.Future[ClusterCounts] = asyncio.get_running_loop().create_future()
-        wait = _Wait(cluster, jobs, hold_limit_s, unknown_limit_s, done, hold_pause_s, holds_known)
+        awaited = Awaited(cluster, tag)
+        wait = _Wait(awaited, jobs, hold_limit_s, unknown_limit_s, done, hold_pause_s, holds_known)
         self._waits.append(wait)
         self._wake.set()
         if self._loop is None or self._loop.done():
@@ -199,9 +203,9 @@ class ScheddWatcher:
 
     async def _poll(self) -> None:
         """Ask once for all clusters and tell the waits."""
-        clusters: dict[int, int] = {}
+        clusters: dict[Awaited, int] = {}
         for wait in self._waits:
-            clusters[wait.cluster] = max(wait.jobs, clusters.get(wait.cluster, 0))
+            clusters[wait.awaited] = max(wait.jobs, clusters.get(wait.awaited, 0))
         self.polls += 1
         began = time.monotonic()
         try:
@@ -222,8 +226,8 @@ class ScheddWatcher:
             except Exception:
                 log.exception("%s: what follows a poll failed; the waits go on", self.schedd)
         for wait in self._waits:
-            if wait.cluster in counts:
-                wait.see(counts[wait.cluster], at)
+            if wait.awaited in counts:
+                wait.see(counts[wait.awaited], at)
 
     async def _unanswered(self, error: PoolError) -> None:
         """Note that a poll had no answer, once a change; the time of unknown jobs begins anew."""
@@ -243,14 +247,16 @@ class ScheddWatcher:
         if self._unlisted_since is None:
             self._unlisted_since, self._warn_at = now, now
         absent_s = now - self._unlisted_since
-        late = sorted({wait.cluster for wait in self._waits if absent_s >= wait.unknown_limit_s})
+        late = sorted({wait.awaited.cluster for wait in self._waits if absent_s >= wait.unknown_limit_s})
         if not late or now < self._warn_at:
             return
         self._warn_at = now + WARN_EVERY_S
         log.warning(
             "%s: the collector has listed no schedd of this name for %.0f s, and clusters %s are waited for. "
-            "If it is down, bring it up: the waits go on by themselves. If it is gone for good, or never "
-            "was, mark the wait tasks failed and recover their subruns. See `condor_status -schedd`.",
+            "If it is down, bring it up: the waits go on by themselves. If its queue is lost, bring up a "
+            "schedd of this name with an empty one: each wait then ends after its `unknown_limit`, the check "
+            "looks at what is there, and the recover task asks a person about what stays unknown (Required "
+            "Actions). See `condor_status -schedd`.",
             self.schedd,
             absent_s,
             ", ".join(map(str, late[:20])) + (" …" if len(late) > 20 else ""),

@@ -39,6 +39,9 @@ _SQLITE_PASSING = {
 }
 """Primary codes (the low byte) of what may be over at the next try: https://sqlite.org/rescode.html."""
 
+_READ_ONLY = "25006"
+"""SQLSTATE of a server that is a standby, as the old or the new one is for seconds while they change over."""
+
 IN_LIMIT = 10_000
 """Values in one `IN (…)`; SQLite takes 32,766 variables a statement."""
 
@@ -182,6 +185,7 @@ def ledger_engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
         engine = sa.create_engine(url, pool_pre_ping=True, json_serializer=_json)
         sa.event.listen(engine, "connect", _on_postgres_connect)
+        sa.event.listen(engine, "handle_error", _on_postgres_error)
         return engine
     engine = sa.create_engine(url, connect_args={"timeout": LOCK_WAIT_S}, json_serializer=_json)
     sa.event.listen(engine, "connect", _on_sqlite_connect)
@@ -200,6 +204,12 @@ def _on_postgres_connect(connection: Any, _record: object) -> None:
     """
     connection.execute("SET plan_cache_mode = force_custom_plan")
     connection.commit()
+
+
+def _on_postgres_error(context: Any) -> None:
+    """Have a standby's connections dropped, so that the next try finds the server that writes."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def _on_sqlite_connect(connection: Any, _record: object) -> None:
@@ -231,14 +241,17 @@ def folder_lock(folder: Path) -> Iterator[None]:
 def may_pass(error: BaseException) -> bool:
     """Return whether an error says that the database is away or busy, not that something is wrong with it.
 
-    psycopg's OperationalError and InterfaceError are about the server and the connection to it, also where
-    transactions collide (https://www.psycopg.org/psycopg3/docs/api/errors.html); sqlite3's OperationalError
-    is about anything, so its code decides.
+    psycopg's OperationalError and InterfaceError are about the server and the connection to it, also where it
+    shuts down or starts (57P01 to 57P03) and where transactions collide
+    (https://www.psycopg.org/psycopg3/docs/api/errors.html); that it is a standby is an InternalError.
+    sqlite3's OperationalError is about anything, so its code decides.
     """
     original = getattr(error, "orig", None) or error
     code = getattr(original, "sqlite_errorcode", None)
     if code is not None:
         return (code & 0xFF) in _SQLITE_PASSING
+    if getattr(original, "sqlstate", None) == _READ_ONLY:
+        return True
     broken = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
     return isinstance(error, broken) or getattr(error, "connection_invalidated", False)
 

@@ -18,7 +18,7 @@ from include.bookkeeping.admission import (
 )
 from include.bookkeeping.admission_tables import HAS_OPEN_JOBS, HAS_PLACE, admissions
 from include.bookkeeping.database import LedgerDatabase, insert_into, submission_row
-from include.bookkeeping.tables import campaigns, slices, submission_units, submissions
+from include.bookkeeping.tables import campaigns, progress_samples, slices, submission_units, submissions
 from include.campaign.states import SubmissionState
 from include.errors import LedgerError
 
@@ -102,6 +102,23 @@ class LedgerAdmission(LedgerDatabase):
             left = _forget_jobs(connection, dag_id, tranche)
             connection.execute(sa.update(slices).where(mine, HAS_PLACE).values(in_flight_since=None))
         return left
+
+    def give_back(self, tag: str, *, jobs: int, polled_at: float = float("inf")) -> int:
+        """Let no more than `jobs` of what was sent under `tag` count; return how many count no longer.
+
+        None where it was polled after `polled_at`: a wait that is alive knows better.
+        """
+        with self._write() as connection:
+            row = submission_row(connection, tag, lock=True)
+            if row.state != SubmissionState.SUBMITTED or row.jobs_open <= jobs:
+                return 0
+            of_it = progress_samples.c.submission_id == row.id
+            last = connection.scalar(sa.select(sa.func.max(progress_samples.c.at)).where(of_it))
+            if last is not None and last > polled_at:
+                return 0
+            mine = submissions.c.id == row.id
+            connection.execute(sa.update(submissions).where(mine).values(jobs_open=jobs))
+            return int(row.jobs_open - jobs)
 
     def leave_place(self, dag_id: str, tranche: str, run: int, *, now: float) -> bool:
         """Take the place in flight from a slice that has stopped; return whether it was taken.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.bookkeeping.admission_tables import admissions
+from include.bookkeeping.admission_tables import HAS_OPEN_JOBS, admissions
 from include.bookkeeping.database import IN_LIMIT, LedgerDatabase
 from include.bookkeeping.oversight_records import AcceptedFile, SubmissionFacts
 from include.bookkeeping.records import ProgressSample
@@ -35,14 +35,18 @@ class LedgerOversight(LedgerDatabase):
     """The part of the ledger that others are compared with."""
 
     def oversight(
-        self, *, since: float, dag_id: str | None = None, tags: Collection[str] = ()
+        self, *, since: float, dag_id: str | None = None, tags: Collection[str] = (), in_flight: bool = False
     ) -> list[SubmissionFacts]:
         """Return the submissions whose state is from after `since`, and those of `tags`, by tag.
 
-        With `dag_id` only those of that campaign.
+        With `in_flight` also those that were sent and of which jobs count, however old; with `dag_id` only
+        those of that campaign.
         """
+        wanted = submissions.c.state_at >= since
+        if in_flight:
+            wanted |= HAS_OPEN_JOBS & (submissions.c.state == SubmissionState.SUBMITTED)
         with self._read() as connection:
-            rows = {row.id: row for row in _rows(connection, submissions.c.state_at >= since, dag_id)}
+            rows = {row.id: row for row in _rows(connection, wanted, dag_id)}
             for some in _portions(sorted(tags)):
                 rows |= {row.id: row for row in _rows(connection, submissions.c.tag.in_(some), dag_id)}
             sent = _clusters(connection, list(rows))
@@ -182,6 +186,7 @@ def _facts(
         intended_at=row.intended_at,
         waits=row.waits,
         clusters=sent,
+        jobs_open=row.jobs_open,
         open_units=open_units,
         last=None if last is None else last[0],
         steady_since=None if last is None else last[1],

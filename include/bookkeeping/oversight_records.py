@@ -26,12 +26,19 @@ class SubmissionFacts:
     """Whether it waits for room."""
     clusters: tuple[tuple[str, int, int], ...]
     """(schedd, cluster, jobs)."""
+    jobs_open: int
+    """Jobs that count as being in flight (docs/limits.md)."""
     open_units: int
     """Processes that no check has proven either way, but for those that are held."""
     last: ProgressSample | None
     """At the last poll."""
     steady_since: float | None
     """Since when polls have shown the same counts as the last one."""
+
+    @property
+    def seen_at(self) -> float:
+        """When its jobs were polled last, or else its state changed, epoch seconds."""
+        return self.state_at if self.last is None else self.last.at
 
     @property
     def jobs(self) -> int:

@@ -57,6 +57,8 @@ def truth(
             typer.echo(clean(each.text))
         looked = f"{found.submissions} submissions, {found.files} of {found.accepted} accepted files compared"
         typer.echo(f"{len(found.disagreements)} disagreements of more than {limit}; {looked}")
+        for line in found.given_back:
+            typer.echo(clean(f"room is given back: {line}"))
     for line in found.no_answer:
         typer.echo(clean(f"not known: {line}"), err=True)
     if found.disagreements or found.no_answer:

@@ -64,7 +64,7 @@ def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Hand
     released or removed, and however often one hold is acted on, it counts as one release.
     """
     now = tools.clock()
-    held = {ad.job_id: ad for ad in ads_of(tools.pool, submission) if ad.status is JobStatus.HELD}
+    held = _held(tools, submission)
     if not held:
         return Handled(released=0, removed=0, left=0, again_s=None, lines=("no job is held any more",))
     failures = [_failure(stage, submission, ad) for ad in held.values()]
@@ -103,7 +103,7 @@ def _cluster(ad: JobAd) -> str:
 
 def remove_all_held(tools: Tools, stage: StagePlan, submission: Submission, *, who: str) -> int:
     """Remove the submission's held jobs, whatever their class, because `who` decided so; return how many."""
-    held = {ad.job_id: ad for ad in ads_of(tools.pool, submission) if ad.status is JobStatus.HELD}
+    held = _held(tools, submission)
     failures = [_failure(stage, submission, ad) for ad in held.values()]
     alike: dict[tuple[str, str], list[JobAd]] = defaultdict(list)
     reasons: dict[str, str] = {}
@@ -120,6 +120,18 @@ def remove_all_held(tools: Tools, stage: StagePlan, submission: Submission, *, w
         )
         removed += tools.pool.remove_jobs(schedd, [(ad.cluster, ad.process) for ad in ads], reason=reason)
     return removed
+
+
+def _held(tools: Tools, submission: Submission) -> dict[str, JobAd]:
+    """Return id → ad of the submission's held jobs.
+
+    A schedd that lost its queue gives cluster numbers out again: jobs with another tag are somebody else's.
+    """
+    return {
+        ad.job_id: ad
+        for ad in ads_of(tools.pool, submission)
+        if ad.status is JobStatus.HELD and ad.tag in (None, submission.tag)
+    }
 
 
 def _failure(stage: StagePlan, submission: Submission, ad: JobAd) -> Failure:

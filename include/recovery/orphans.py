@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from include.bookkeeping.records import ActionRecord
 from include.campaign.states import ActionKind
-from include.errors import AirflowUnreachable
+from include.errors import AirflowUnreachable, PoolError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -64,6 +64,11 @@ class AirflowRun:
     tasks: Mapping[tuple[str, int], str | None] = field(default_factory=dict)
     """(task_id, map_index) → state; None: not begun."""
 
+    @property
+    def runs_on(self) -> bool:
+        """Whether a task of it is under way."""
+        return any(each is not None and each not in TASK_OVER for each in self.tasks.values())
+
     def of_stage(self, stage: str, index: int) -> list[str | None]:
         """Return the states of a stage's tasks in one slice."""
         group = f"{SLICE_GROUP}.{stage}."
@@ -103,6 +108,11 @@ class Owner:
     """Of the slice."""
     stopped_by: str
     """Who stopped the stage, where that is the last that was decided on it; else empty."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether Airflow has its dag_run no more."""
+        return self.run is not None and self.run.state is None
 
 
 def orphans(
@@ -145,8 +155,7 @@ def _by_dag_run(fact: SubmissionFacts, owner: Owner, run: AirflowRun) -> tuple[W
     if run.state is None:
         return Why.GONE, f"its dag_run is not in Airflow any more{state}"
     if run.state in RUN_OVER:
-        runs_on = any(each is not None and each not in TASK_OVER for each in run.tasks.values())
-        return None if runs_on else (Why.ENDED, f"its dag_run has ended ({run.state}){state}")
+        return None if run.runs_on else (Why.ENDED, f"its dag_run has ended ({run.state}){state}")
     stage = run.of_stage(fact.stage, owner.index)
     if not stage or any(each not in TASK_OVER for each in stage):
         return None
@@ -168,14 +177,34 @@ def find_orphans(ledger: Ledger, listed: Collection[TaggedCluster], runs: Runs) 
     """Ask ledger and Airflow about clusters that a queue has, and return those that nothing waits for."""
     tags = {each.tag for each in listed}
     facts = {each.tag: each for each in ledger.oversight(since=float("inf"), tags=tags) if each.tag in tags}
+    return orphans(listed, facts, owners_of(ledger, facts.values(), runs))
+
+
+def owners_of(ledger: Ledger, facts: Iterable[SubmissionFacts], runs: Runs) -> dict[str, Owner]:
+    """Return tag → who may wait for it; Airflow is asked once for each dag_run."""
     asked: dict[tuple[str, str], tuple[AirflowRun | None, str]] = {}
     owners = {}
-    for tag, fact in facts.items():
+    for fact in facts:
         key = (fact.dag_id, fact.tranche)
         if key not in asked:
             asked[key] = _ask(ledger, runs, *key)
-        owners[tag] = _owner(ledger, fact, *asked[key])
-    return orphans(listed, facts, owners)
+        owners[fact.tag] = _owner(ledger, fact, *asked[key])
+    return owners
+
+
+def nobody_waits(fact: SubmissionFacts, owner: Owner) -> str:
+    """Return why no task can wait for a submission; empty where one may, or where that is not known."""
+    run = owner.run
+    if run is None:
+        return ""
+    if run.state is None:
+        return "its dag_run is not in Airflow any more"
+    if run.state in RUN_OVER:
+        return "" if run.runs_on else f"its dag_run has ended ({run.state})"
+    stage = run.of_stage(fact.stage, owner.index)
+    if not stage or any(each not in TASK_OVER for each in stage):
+        return ""
+    return f"the tasks of {fact.stage} for run {fact.run} have ended"
 
 
 def _ask(ledger: Ledger, runs: Runs, dag_id: str, tranche: str) -> tuple[AirflowRun | None, str]:
@@ -216,7 +245,8 @@ def remove_cluster(
     """Remove one whole cluster from its queue, recorded before it is done; return what was done.
 
     A schedd that lost its queue gives the number out again: only a cluster that carries the tag is removed.
-    `submission` is None for a tag that the ledger does not have. PoolError where the schedd denies it.
+    `submission` is None for a tag that the ledger does not have. Once no queue has a job of the tag, its jobs
+    count as being in flight no longer. PoolError where the schedd denies it.
     """
     queued = [each for each in pool.tagged(cluster.schedd) if each.tag == tag]
     if not any(each.is_cluster(cluster.schedd, cluster.cluster) for each in queued):
@@ -241,7 +271,24 @@ def remove_cluster(
         )
     )
     pool.remove(cluster.schedd, (cluster.cluster,), reason=f"prodsys, asked for by {who}: {why}")
-    return f"{tag}: cluster {cluster} was removed from the queue: {why}"
+    freed = 0 if submission is None else _freed(ledger, pool, submission)
+    room = f"; {freed} jobs count as being in flight no longer" if freed else ""
+    return f"{tag}: cluster {cluster} was removed from the queue: {why}{room}"
+
+
+def _freed(ledger: Ledger, pool: Pool, submission: Submission | SubmissionFacts) -> int:
+    """Give a submission's room back if no queue has a job of it; return for how many jobs.
+
+    A schedd that gives no answer may have some; that is for the comparison with the queues to see later.
+    """
+    schedds = {schedd for schedd, _, _ in submission.clusters}
+    try:
+        queued = [each for schedd in sorted(schedds) for each in pool.tagged(schedd)]
+    except PoolError:
+        return 0
+    if not schedds or any(each.tag == submission.tag and each.live for each in queued):
+        return 0
+    return ledger.give_back(submission.tag, jobs=0)
 
 
 def given_up(actions: Iterable[ActionRecord]) -> frozenset[str]:

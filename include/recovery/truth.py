@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 from include.campaign.states import ActionKind, SubmissionState
 from include.errors import PoolError
-from include.recovery.orphans import given_up, moment
+from include.recovery.orphans import given_up, moment, nobody_waits, owners_of
 from include.recovery.stored import look
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from include.batch.pool import Pool, TaggedCluster
     from include.bookkeeping.ledger import Ledger
     from include.bookkeeping.oversight_records import SubmissionFacts
     from include.data.storage import Storage
+    from include.recovery.orphans import Owner, Runs
     from include.recovery.stored import StoredFiles
 
 SHOWN = 3
@@ -26,6 +27,14 @@ LOOK_BACK_S = 7 * 86400.0
 """Submissions whose state has not changed for longer are left alone."""
 MOST_FILES = 20_000
 """Accepted files that one comparison looks at."""
+LEAST_S = 300.0
+"""Room is given back no sooner, whatever the limit: a wait that is alive notes its counts every minute."""
+
+IF_UNKNOWN = (
+    "see whether history was lost or rotated; after the wait's unknown_limit the check looks at what is "
+    "there, and subruns that stay unknown are put to a person by the recover task under Required Actions, "
+    "where 'Recover again' makes them anew"
+)
 
 
 class Topic(StrEnum):
@@ -79,6 +88,23 @@ class Seen:
     stored: Mapping[str, StoredFiles]
     """Tag → what of the looked-at files is amiss; tags with nothing amiss may be left out."""
 
+    @property
+    def answering(self) -> frozenset[str]:
+        """The names of the schedds that answered; jobsub may name a schedd by its machine."""
+        names = set()
+        for schedd, clusters in self.queues.items():
+            names |= {schedd, schedd.rpartition("@")[2], *(each.machine for each in clusters)}
+        return frozenset(names)
+
+    @property
+    def live(self) -> Mapping[str, int]:
+        """Tag → jobs of it that run or may run; tags without any are left out."""
+        found: dict[str, int] = {}
+        for clusters in self.queues.values():
+            for each in clusters:
+                found[each.tag] = found.get(each.tag, 0) + each.live
+        return found
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -92,38 +118,68 @@ class Comparison:
     """Accepted files that there were to look at."""
     no_answer: tuple[str, ...]
     """A sentence on each schedd and area that gave no answer."""
+    given_back: tuple[str, ...] = ()
+    """A sentence on each submission whose room was given back: no queue has the jobs, and nobody waits."""
 
 
 def compare(
-    ledger: Ledger, pool: Pool, storage: Storage, *, dag_id: str | None = None, now: float, limit_s: float
+    ledger: Ledger,
+    pool: Pool,
+    storage: Storage,
+    *,
+    dag_id: str | None = None,
+    now: float,
+    limit_s: float,
+    runs: Runs | None = None,
 ) -> Comparison:
     """Hold what the ledger says of the submissions of the last week against queues and storage.
 
-    LedgerError or PoolError if the ledger or the collector gives no answer.
+    Room of jobs that no queue has is given back where nobody waits for them. Without `runs` that is known of
+    no more than what was removed on purpose. LedgerError or PoolError if the ledger or the collector gives no
+    answer.
     """
+    queues, silent = _queues(pool)
+    # After the queues: what was submitted meanwhile is then seen as new, not as missing.
+    since = now - LOOK_BACK_S
+    sent = ledger.oversight(since=since, dag_id=dag_id, in_flight=True)
+    facts = [fact for fact in sent if fact.state_at >= since]
+    files = look(ledger, storage, facts, since=since, most=MOST_FILES, dag_id=dag_id)
+    seen = Seen(queues=queues, stored=files.stored)
+    found = disagreements(facts, seen, now=now, limit_s=limit_s)
+    leaks = leaked(sent, seen, now=now, limit_s=limit_s)
+    doubtful = {each.tag for each in found if each.topic is Topic.COUNTS} | set(leaks)
+    asked = [fact for fact in sent if fact.tag in doubtful]
+    # Somebody ended those clusters on purpose: no wait is to bring their counts up to date.
+    ended = given_up(ledger.actions(dag_id, kind=ActionKind.REMOVE)) if asked else frozenset()
+    owners = owners_of(ledger, asked, runs) if runs is not None else {}
+    settled = ended | _past_clearing(owners, seen)
+    return Comparison(
+        disagreements=tuple(
+            each for each in found if each.topic is not Topic.COUNTS or each.tag not in settled
+        ),
+        submissions=len(facts),
+        files=files.looked_at,
+        accepted=files.accepted,
+        no_answer=(*silent, *files.no_answer),
+        given_back=_give_back(ledger, asked, leaks, owners, ended),
+    )
+
+
+def _queues(pool: Pool) -> tuple[dict[str, tuple[TaggedCluster, ...]], list[str]]:
+    """Return what each schedd's queue has, and a sentence on each schedd that gave no answer."""
     queues, silent = {}, []
     for schedd in pool.schedds():
         try:
             queues[schedd] = pool.tagged(schedd)
         except PoolError as error:
             silent.append(f"{schedd} gives no answer: {error}")
-    # After the queues: what was submitted meanwhile is then seen as new, not as missing.
-    since = now - LOOK_BACK_S
-    facts = ledger.oversight(since=since, dag_id=dag_id)
-    files = look(ledger, storage, facts, since=since, most=MOST_FILES, dag_id=dag_id)
-    seen = Seen(queues=queues, stored=files.stored)
-    found = disagreements(facts, seen, now=now, limit_s=limit_s)
-    # Somebody ended those clusters on purpose: no wait is to bring their counts up to date.
-    ended = given_up(ledger.actions(dag_id, kind=ActionKind.REMOVE)) if found else frozenset()
-    return Comparison(
-        disagreements=tuple(
-            each for each in found if each.topic is not Topic.COUNTS or each.tag not in ended
-        ),
-        submissions=len(facts),
-        files=files.looked_at,
-        accepted=files.accepted,
-        no_answer=(*silent, *files.no_answer),
-    )
+    return queues, silent
+
+
+def _past_clearing(owners: Mapping[str, Owner], seen: Seen) -> frozenset[str]:
+    """Return the tags of which no job is left, and no wait that somebody could clear."""
+    live = seen.live
+    return frozenset(tag for tag, owner in owners.items() if owner.is_gone and tag not in live)
 
 
 def disagreements(
@@ -131,17 +187,15 @@ def disagreements(
 ) -> tuple[Disagreement, ...]:
     """Return what has been seen differently for longer than `limit_s`, longest first."""
     queued: dict[str, list[TaggedCluster]] = {}
-    names = set()
-    for schedd, clusters in seen.queues.items():
-        # jobsub may name a schedd by its machine.
-        names |= {schedd, schedd.rpartition("@")[2], *(each.machine for each in clusters)}
+    for clusters in seen.queues.values():
         for each in clusters:
             queued.setdefault(each.tag, []).append(each)
+    names = seen.answering
     found = [
         each
         for fact in facts
         for each in (
-            *_with_pool(fact, queued.get(fact.tag, []), frozenset(names), now=now),
+            *_with_pool(fact, queued.get(fact.tag, []), names, now=now),
             *_with_storage(fact, seen.stored.get(fact.tag)),
         )
     ]
@@ -150,6 +204,49 @@ def disagreements(
             (each for each in found if now - each.since > limit_s), key=lambda each: (each.since, each.tag)
         )
     )
+
+
+def leaked(facts: Iterable[SubmissionFacts], seen: Seen, *, now: float, limit_s: float) -> dict[str, int]:
+    """Return tag → jobs in the queues, of what was not polled for longer than the limit while more count.
+
+    Nothing is said of a submission with a schedd that gives no answer.
+    """
+    live, answering = seen.live, seen.answering
+    return {
+        fact.tag: live.get(fact.tag, 0)
+        for fact in facts
+        if fact.state is SubmissionState.SUBMITTED
+        and fact.jobs_open > live.get(fact.tag, 0)
+        and now - fact.seen_at > max(limit_s, LEAST_S)
+        and answering.issuperset(schedd for schedd, _, _ in fact.clusters)
+    }
+
+
+def _give_back(
+    ledger: Ledger,
+    facts: Iterable[SubmissionFacts],
+    leaks: Mapping[str, int],
+    owners: Mapping[str, Owner],
+    ended: Collection[str],
+) -> tuple[str, ...]:
+    """Give back the room of those leaks that nobody waits for; return a sentence on each.
+
+    Where Airflow was not asked, or gave no answer, that is known only of what somebody removed.
+    """
+    said = []
+    for fact in facts:
+        owner = owners.get(fact.tag)
+        if owner is not None and owner.run is not None:
+            why = nobody_waits(fact, owner)
+        else:
+            why = "its cluster was removed" if fact.tag in ended else ""
+        if fact.tag in leaks and why:
+            live = leaks[fact.tag]
+            freed = ledger.give_back(fact.tag, jobs=live, polled_at=fact.seen_at)
+            if freed:
+                counted = f"{fact.jobs_open} jobs counted as being in flight, the queues have {live}"
+                said.append(f"{fact.tag}: {counted}, and {why}: {freed} count no longer")
+    return tuple(said)
 
 
 def _with_pool(
@@ -182,7 +279,7 @@ def _with_pool(
 
 def _of_sent(fact: SubmissionFacts, live: int, answering: frozenset[str]) -> Iterator[Disagreement]:
     """Compare a submission whose jobs the ledger waits for."""
-    last, seen_at = fact.last, fact.state_at if fact.last is None else fact.last.at
+    last, seen_at = fact.last, fact.seen_at
     counted = fact.jobs if last is None else last.idle + last.running + last.held
     silent = sorted({schedd for schedd, _, _ in fact.clusters} - answering)
     if silent:
@@ -210,7 +307,7 @@ def _of_sent(fact: SubmissionFacts, live: int, answering: frozenset[str]) -> Ite
             fact.steady_since,
             ledger=f"{last.unknown} of {fact.jobs} jobs unknown",
             other="neither queue nor history has them",
-            advice="see whether history was lost or rotated; after unknown_limit the check judges by outputs",
+            advice=IF_UNKNOWN,
         )
     elif last is not None and not live and fact.open_units and fact.steady_since is not None:
         yield _said(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from include.bookkeeping.admission import Limit
 from include.bookkeeping.admission_story import by_schedd, held_by, waits_for
@@ -71,22 +71,24 @@ class AdmissionTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", {"tag": self.tag}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Ask with all others, and tell what it waits for."""
+        """Ask with all others, and tell what it waits for.
+
+        An error that is not about the ledger being away is for the task: it asks once more itself, and fails
+        or is tried again as any task, one by one. Failing here would fail all that wait, in all campaigns.
+        """
         told = Telling(self.log)
         with asker.answers(self.tag) as answers:
-            while True:
-                answer = await asker.next_of(answers)
-                if isinstance(answer, LedgerUnavailable):
-                    told.trouble(answer)
-                elif isinstance(answer, ProdsysError):
-                    self.log.error("%s", answer)
-                    yield TaskFailedEvent()
-                    return
-                elif answer is None:
-                    yield TriggerEvent({"tag": self.tag})  # type: ignore[no-untyped-call]
-                    return
-                else:
+            answer = await asker.next_of(answers)
+            while isinstance(answer, Waits | LedgerUnavailable):
+                if isinstance(answer, Waits):
                     told.tell(answer)
+                else:
+                    told.trouble(answer)
+                answer = await asker.next_of(answers)
+        if answer is not None:
+            self.log.error("%s; the task asks once more itself", answer)
+            await asyncio.sleep(settings().poll_interval)  # should asking fail here alone, nothing spins
+        yield TriggerEvent({"tag": self.tag})  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,15 +20,20 @@ from prodsys_operators.settings import settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
-    from include.batch.pool import ClusterCounts
+    from include.batch.pool import Awaited, ClusterCounts
     from include.batch.watcher import ScheddWatcher
     from include.bookkeeping.records import Submission
     from include.campaign.plan import StagePlan
     from include.recovery.black_holes import Queued
 
+    Key = tuple[str, int, str | None]  # schedd, cluster, tag
+    Wait = asyncio.Task[ClusterCounts]
+
 SAMPLE_EVERY_S = 60.0
 """Counts that do not change are recorded at most so often, so that others see that they are looked at."""
 SAMPLED = ("idle", "running", "held", "completed", "removed", "unknown")
+STALE_S = 60.0
+"""Jobs that were held when the wait for their cluster ended so long ago may have been released since."""
 LOG_EVERY_S = 60.0
 """A wait writes its counts when they change, and at least this often while its jobs run."""
 
@@ -50,12 +55,17 @@ class Watched:
     intended_at: float = 0.0
     """When its submission was intended, epoch seconds."""
 
+    @property
+    def key(self) -> Key:
+        """What it is known by in this triggerer."""
+        return self.schedd, self.cluster, self.tag
 
-_watched: dict[tuple[str, int], Watched] = {}
-"""(schedd, cluster) → what waits for it, in this triggerer."""
+
+_watched: dict[Key, Watched] = {}
+"""What waits, in this triggerer. A schedd that lost its queue gives numbers out again: the tag tells."""
 _watchers: dict[str, ScheddWatcher] = {}
 """Schedd → what polls it."""
-_latest: dict[tuple[str, int], ClusterCounts] = {}
+_latest: dict[Key, ClusterCounts] = {}
 _recorded: dict[str, ProgressSample] = {}
 """Tag → what the ledger has of it last: waits that last for days must not fill it with the same."""
 _polled: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Event]] = {}
@@ -145,29 +155,47 @@ class SubmissionTrigger(BaseTrigger):
 
         The counts of a cluster that is not are its latest. A time that has come proves nothing by itself.
         """
-        _watched.update({(item.schedd, item.cluster): item for item in watched})
-        waits = [asyncio.create_task(wait(item, holds_known=self._known(item))) for item in watched]
-        pending: set[asyncio.Task[ClusterCounts]] = set(waits)
+        _watched.update({item.key: item for item in watched})
+        waits = {item: self._wait(item) for item in watched}
+        pending = set(waits.values())
+        ended_at: dict[Wait, float] = {}
         end = None if self.again_s is None else time.monotonic() + self.again_s
         try:
-            while True:
+            while pending:
                 left = None if end is None else max(0.0, end - time.monotonic())
                 done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                ended_at.update(dict.fromkeys(done, time.monotonic()))
                 counts = [
-                    task.result() if task.done() else _latest.get((item.schedd, item.cluster), unseen(item))
-                    for task, item in zip(waits, watched, strict=True)
+                    task.result() if task.done() else _latest.get(item.key, unseen(item))
+                    for item, task in waits.items()
                 ]
                 if not done and not any(count.held for count in counts):
                     end = None  # somebody has released them
-                elif not done or not pending or any(alive(task.result()) for task in done):
+                elif not done or any(
+                    task in done and (alive(count) or self._is_new(item, count))
+                    for (item, task), count in zip(waits.items(), counts, strict=True)
+                ):
                     break
+                elif not pending:
+                    pending = self._again(waits, ended_at)
             if end is not None and not pending and any(count.held for count in counts):
                 await asyncio.sleep(max(0.0, end - time.monotonic()))
             return counts, not pending and not any(alive(count) for count in counts)
         finally:
-            for task in waits:
+            for task in waits.values():
                 task.cancel()
             forget(watched)
+
+    def _wait(self, item: Watched) -> Wait:
+        """Begin to wait for one cluster."""
+        return asyncio.create_task(wait(item, holds_known=self._known(item)))
+
+    def _again(self, waits: dict[Watched, Wait], ended_at: Mapping[Wait, float]) -> set[Wait]:
+        """Wait again for clusters that had held jobs when their wait ended, long ago; return these waits."""
+        due = time.monotonic() - STALE_S
+        old = [item for item, task in waits.items() if task.result().held and ended_at[task] <= due]
+        waits.update({item: self._wait(item) for item in old})
+        return {waits[item] for item in old}
 
     def _known(self, item: Watched) -> int:
         """Return how many held jobs of a cluster were looked at."""
@@ -175,20 +203,22 @@ class SubmissionTrigger(BaseTrigger):
             return self.holds_known
         return self.holds_by.get(f"{item.cluster}@{item.schedd}", 0)
 
-    def _needs_a_look(self, watched: Sequence[Watched], counts: Sequence[ClusterCounts]) -> bool:
-        """Whether held jobs are to be looked at: new ones, or some whose pause is over now.
+    def _is_new(self, item: Watched, count: ClusterCounts) -> bool:
+        """Whether held jobs of a cluster are others than those that were looked at, as far as counts tell.
 
         Others than those known may be held where as many are: one that is not beyond its limit is not over.
         """
-        new = any(
-            count.held > self._known(item) or (count.held and count.held_shortest_s < item.hold_limit_s)
-            for item, count in zip(watched, counts, strict=True)
-        )
+        recent = count.held > 0 and count.held_shortest_s < item.hold_limit_s
+        return recent or count.held > self._known(item)
+
+    def _needs_a_look(self, watched: Sequence[Watched], counts: Sequence[ClusterCounts]) -> bool:
+        """Whether held jobs are to be looked at: new ones, or some whose pause is over now."""
+        new = any(self._is_new(item, count) for item, count in zip(watched, counts, strict=True))
         return new or (self.again_s is not None and any(count.held for count in counts))
 
     async def _tell(self, watched: tuple[Watched, ...]) -> None:
         """Write the counts as they change, after each poll of the first cluster's schedd."""
-        told: dict[tuple[str, int], tuple[str, float]] = {}
+        told: dict[Key, tuple[str, float]] = {}
         news = _nodes.news.last
         schedds = {item.schedd for item in watched}
         while True:
@@ -197,7 +227,7 @@ class SubmissionTrigger(BaseTrigger):
                 self.log.warning("%s", line.text)
                 news = line.number
             for item in watched:
-                key, now = (item.schedd, item.cluster), time.monotonic()
+                key, now = item.key, time.monotonic()
                 count = _latest.get(key)
                 before, at = told.get(key, ("", 0.0))
                 if count is not None and ((text := in_words(count)) != before or now - at >= LOG_EVERY_S):
@@ -235,17 +265,16 @@ async def wait(item: Watched, *, holds_known: int) -> ClusterCounts:
         unknown_limit_s=item.unknown_limit_s,
         hold_pause_s=item.hold_pause_s,
         holds_known=holds_known,
+        tag=item.tag,
     )
 
 
 def forget(watched: Sequence[Watched]) -> None:
     """Forget what a wait was for, unless another wait for it has begun since."""
     for item in watched:
-        key = (item.schedd, item.cluster)
-        # A schedd that lost its queue gives numbers out again, so it may be another submission's too.
-        if _watched.get(key) is item:
-            del _watched[key]
-            _latest.pop(key, None)
+        if _watched.get(item.key) is item:
+            del _watched[item.key]
+            _latest.pop(item.key, None)
             _recorded.pop(item.tag, None)
 
 
@@ -278,14 +307,14 @@ def watched_of(submission: Submission, stage: StagePlan) -> tuple[Watched, ...]:
     )
 
 
-def record(schedd: str, polled: Mapping[int, ClusterCounts], at: float) -> None:
+def record(schedd: str, polled: Mapping[Awaited, ClusterCounts], at: float) -> None:
     """Keep one poll's counts as progress samples, in one statement; then look after the nodes."""
-    items = {cluster: item for cluster in polled if (item := _watched.get((schedd, cluster))) is not None}
+    items = {each: item for each in polled if (item := _watched.get((schedd, *each))) is not None}
     if not items:
         return
-    for cluster in items:
-        _latest[schedd, cluster] = polled[cluster]
-    metrics.polled(schedd, (polled[cluster] for cluster in items))
+    for each, item in items.items():
+        _latest[item.key] = polled[each]
+    metrics.polled(schedd, (polled[each] for each in items))
     if (watcher := _watchers.get(schedd)) is not None:
         metrics.lasted(metrics.Name.POLL, watcher.poll_s, schedd=schedd)
     began = time.monotonic()
@@ -295,8 +324,11 @@ def record(schedd: str, polled: Mapping[int, ClusterCounts], at: float) -> None:
             ledger.record_progress(news)
             _recorded.update({each.tag: each for each in news})
             reached("wait.polled")
-            clusters = {cluster: queued(item, polled[cluster]) for cluster, item in items.items()}
-            _nodes.after_poll(ledger, settings().open_pool, schedd, polled, clusters, at=at)
+            # Of a number that was given out again, the jobs that may be queued are those intended last.
+            order = sorted(items, key=lambda each: items[each].intended_at)
+            counts = {each.cluster: polled[each] for each in order}
+            clusters = {each.cluster: queued(items[each], polled[each]) for each in order}
+            _nodes.after_poll(ledger, settings().open_pool, schedd, counts, clusters, at=at)
         metrics.lasted(metrics.Name.POLL_RECORDED, time.monotonic() - began, schedd=schedd)
     finally:
         was_polled(schedd)

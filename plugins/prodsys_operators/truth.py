@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.errors import AirflowUnreachable
 from prodsys_operators.scope import open_ledger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from include.recovery.orphans import AirflowRun
 
 DAG_ID = "prodsys_truth"
 EVERY = dt.timedelta(minutes=5)
@@ -21,7 +24,37 @@ DOC = """\
 Holds what the ledger says of the last week's submissions against the queues and the storage, every five
 minutes. A run that fails is the alarm: its log has each disagreement that has lasted for longer than
 `[prodsys] truth_limit`, with both sides' figures and what to do. `prodsys truth` does the same by hand.
+Jobs that no queue has, and that no task waits for any more, count as being in flight no longer from then on.
 """
+
+
+class TaskRuns:
+    """Knows Airflow's dag_runs by what a task may ask; implements `Runs` of include.recovery.orphans."""
+
+    def dag_run(self, dag_id: str, run_id: str, *, tranche: str) -> AirflowRun:  # noqa: ARG002  of Runs
+        """See Runs."""
+        from airflow.sdk.exceptions import AirflowRuntimeError
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance as Ask
+
+        from include.recovery.orphans import AirflowRun
+
+        try:
+            if not Ask.get_dr_count(dag_id=dag_id, run_ids=[run_id]):
+                return AirflowRun(state=None)
+            state: Any = Ask.get_dagrun_state(dag_id, run_id)  # an enum, though it is said to be a text
+            states = Ask.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
+        except AirflowRuntimeError as error:
+            raise AirflowUnreachable(f"Airflow gave no answer about {dag_id} {run_id}: {error}") from error
+        return AirflowRun(
+            state=str(getattr(state, "value", state)),
+            tasks={_place(name): each for name, each in states.items()},
+        )
+
+
+def _place(name: str) -> tuple[str, int]:
+    """Return task_id and map_index of a task as Airflow's answer names it: `TASK_INDEX`, or `TASK` alone."""
+    task, _, index = name.rpartition("_")
+    return (task, int(index)) if task and index.isdecimal() else (name, -1)
 
 
 class CompareOperator(BaseOperator):
@@ -35,7 +68,10 @@ class CompareOperator(BaseOperator):
         from include.recovery.truth import compare
 
         with open_ledger() as (deployment, ledger), deployment.open_pool() as pool:
-            found = compare(ledger, pool, PosixStorage(), now=time.time(), limit_s=deployment.truth_limit)
+            limit_s, now = deployment.truth_limit, time.time()
+            found = compare(ledger, pool, PosixStorage(), now=now, limit_s=limit_s, runs=TaskRuns())
+        for line in found.given_back:
+            self.log.warning("room is given back: %s", line)
         for line in found.no_answer:
             self.log.warning("not known: %s", line)
         self.log.info(

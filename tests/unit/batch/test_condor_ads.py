@@ -8,7 +8,8 @@ from typing import Any
 import classad2
 import pytest
 
-from include.batch.condor_ads import job_ad, of_clusters, of_tag, one_a_job
+from include.batch.condor_ads import job_ad, of_clusters, of_tag, one_a_job, rows_of
+from include.batch.pool import Awaited
 from include.campaign.states import JobStatus
 
 BASE: dict[str, Any] = {"ClusterId": 7, "ProcId": 1, "JobStatus": 4}
@@ -84,6 +85,41 @@ def test_one_ad_a_job_and_a_roll_back_is_said(caplog: pytest.LogCaptureFixture) 
     ]
     assert [ad.rows for ad in ads] == [1, 2, 2]
     assert "7.1@ap1, 7.2@ap1" in caplog.text
+
+
+def test_jobs_with_one_number_and_two_tags_are_two() -> None:
+    old = job_ad(
+        "ap1", BASE | {"ProdsysTag": "x", "CompletionDate": 10, "ExitBySignal": False, "ExitCode": 0}
+    )
+    bare = job_ad("ap1", BASE | {"CompletionDate": 5})
+    new = job_ad("ap1", BASE | {"ProdsysTag": "y", "JobStatus": 5})
+    ads = one_a_job([new], [old, bare], asked_at=12)
+    assert [(ad.tag, ad.status, ad.rows) for ad in ads] == [
+        (None, JobStatus.COMPLETED, 1),
+        ("x", JobStatus.COMPLETED, 1),
+        ("y", JobStatus.HELD, 1),
+    ]
+
+
+def test_rows_are_those_with_the_awaited_tag_and_those_without_any() -> None:
+    rows = [
+        {"ClusterId": 7, "ProcId": 0, "ProdsysTag": "x"},
+        {"ClusterId": 7, "ProcId": 1, "ProdsysTag": "y"},
+        {"ClusterId": 7, "ProcId": 2},
+        {"ClusterId": 7, "ProcId": 3, "ProdsysTag": ""},
+        classad2.parseOne('[ClusterId = 7; ProcId = 4; ProdsysTag = strcat("x", Owner)]'),
+        classad2.parseOne("[ClusterId = 7; ProcId = 5; ProdsysTag = undefined]"),
+        {"ClusterId": 7, "ProcId": 6, "ProdsysTag": "X"},
+        {"ClusterId": 8, "ProcId": 0, "ProdsysTag": "x"},
+    ]
+    awaited = [Awaited(7, "x"), Awaited(7, "y"), Awaited(7), Awaited(9, "x")]
+    found = rows_of(awaited, rows)
+    assert {each: sorted(row["ProcId"] for row in own) for each, own in found.items()} == {
+        Awaited(7, "x"): [0, 2, 3, 4, 5],
+        Awaited(7, "y"): [1, 2, 3, 4, 5],
+        Awaited(7): [0, 1, 2, 3, 4, 5, 6],
+        Awaited(9, "x"): [],
+    }
 
 
 @pytest.mark.parametrize(

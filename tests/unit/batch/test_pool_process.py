@@ -33,6 +33,7 @@ def test_every_method_answers_as_the_pool_itself(tmp_path: Path) -> None:
         assert pool.schedds() == fake.schedds()
         assert pool.find_tag("t", since=1.0) == fake.find_tag("t")
         assert pool.find_tag("other") == ()
+        assert pool.history_reach(AP1, before=1.0) == fake.history_reach(AP1, before=1.0)
         assert pool.counts(AP1, {cluster: 3}, now=1.0) == fake.counts(AP1, {cluster: 3}, now=1.0)
         assert pool.ads(AP1, [cluster]) == fake.ads(AP1, [cluster])
         fake.set_status(AP1, cluster, JobStatus.HELD, processes=[1, 2])

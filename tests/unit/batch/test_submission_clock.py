@@ -66,6 +66,25 @@ def test_after_a_reboot_the_whole_grace_begins_anew_and_not_more(world: World) -
     assert world.row.state is SubmissionState.INTENDED
 
 
+@pytest.mark.parametrize("jump_s", [DAY_S, -DAY_S])
+def test_another_machines_clock_shortens_no_wait_for_a_start_without_an_end(
+    world: World, jump_s: float
+) -> None:
+    """Killed a moment ago on a machine whose clock is wrong: jobsub_submit may go on for its time limit."""
+    work = Path(world.row.work_dir)
+    work.mkdir()
+    note = {"started": world.clock.at - jump_s, "ended": None, "timeout_s": 600, "boot": "elsewhere"}
+    (work / "submit.json").write_text(json.dumps({**note, "schedds": [AP1, "ap2@fake"], "steady_s": 5.0}))
+
+    def late() -> None:
+        if world.clock.passed >= 590 and not world.clusters():
+            world.pool.submit(AP1, TAG, 2)
+
+    world.clock.during = late
+    assert world.run("ok").clusters == ((AP1, 1, 2),)
+    assert not world.started()
+
+
 def test_the_note_says_when_in_steady_time(world: World) -> None:
     with pytest.raises(SubmissionAmbiguous):
         world.run("vanish")

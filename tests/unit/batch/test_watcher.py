@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from include.batch.fake import FACTORY, FakePool
-from include.batch.pool import ClusterCounts
+from include.batch.pool import Awaited, ClusterCounts
+from include.batch.pool_process import PoolProcess
 from include.batch.watcher import ScheddWatcher, backoff_s, settled, watcher_for
 from include.campaign.states import JobStatus
 from tests.unit.batch.watching import AP1, DONE, polls, until, watch
@@ -86,6 +87,34 @@ def test_a_thousand_waits_share_each_query(fake: FakePool) -> None:
         assert len(queries) == watcher.polls < 100
         assert set(queries) <= {f"counts {n}" for n in range(51)}
         assert "counts 50" in queries
+
+    asyncio.run(scenario())
+
+
+def test_jobs_that_have_the_number_now_end_no_wait_for_those_that_had_it(
+    fake: FakePool, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        clock = [1000.0]
+        cluster = fake.submit(AP1, "x", 2)
+        pool = PoolProcess(FACTORY, {"path": str(tmp_path / "pool.json")})
+        watcher = ScheddWatcher(AP1, pool, 0.02, steady=lambda: clock[0], close=pool.close)
+        limits = {"hold_limit_s": 60, "unknown_limit_s": 300}
+        old = asyncio.create_task(watcher.wait_for(cluster, 2, **limits, tag="x"))
+        await polls(watcher, 1)
+        fake.lose_queue(AP1)
+        assert fake.submit(AP1, "y", 2) == cluster
+        new = asyncio.create_task(watcher.wait_for(cluster, 2, **limits, tag="y"))
+        fake.set_status(AP1, cluster, DONE)
+        assert (await new).completed == 2
+        await polls(watcher, 2)
+        assert not old.done()
+        clock[0] += 301
+        assert await old == ClusterCounts(total=2, unknown=2)
+        assert watcher.polls == len(fake.calls()), "one question a poll for both"
+        loop = watcher._loop
+        assert loop is not None
+        await asyncio.wait([loop], timeout=10)
 
     asyncio.run(scenario())
 
@@ -281,9 +310,9 @@ def test_helper_process_answers_again_after_it_was_closed(fake: FakePool, tmp_pa
 
 
 def test_on_poll_sees_every_answer_and_may_fail(fake: FakePool) -> None:
-    seen: list[tuple[str, Mapping[int, ClusterCounts], float]] = []
+    seen: list[tuple[str, Mapping[Awaited, ClusterCounts], float]] = []
 
-    def on_poll(schedd: str, counts: Mapping[int, ClusterCounts], at: float) -> None:
+    def on_poll(schedd: str, counts: Mapping[Awaited, ClusterCounts], at: float) -> None:
         seen.append((schedd, counts, at))
         raise OSError("the ledger's disk is full")
 
@@ -294,8 +323,8 @@ def test_on_poll_sees_every_answer_and_may_fail(fake: FakePool) -> None:
         await polls(watcher, 2)
         fake.set_status(AP1, cluster, DONE)
         await wait
-        assert seen[0] == (AP1, {cluster: ClusterCounts(total=2, idle=2)}, 5.0)
-        assert seen[-1][1][cluster].completed == 2
+        assert seen[0] == (AP1, {Awaited(cluster): ClusterCounts(total=2, idle=2)}, 5.0)
+        assert seen[-1][1][Awaited(cluster)].completed == 2
 
     asyncio.run(scenario())
 

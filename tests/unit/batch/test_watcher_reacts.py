@@ -113,3 +113,6 @@ def test_a_schedd_that_is_not_listed_is_told_now_and_then(
     assert (
         "ap1@fake: the collector has listed no schedd of this name for 301 s, and clusters 1 are" in told[0]
     )
+    assert "each wait then ends after its `unknown_limit`" in told[0]
+    assert "Required Actions" in told[0]
+    assert "failed" not in told[0], "a wait that is marked so leads nowhere"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 
 from include.bookkeeping import database, schema
 from include.bookkeeping.ledger import Ledger
@@ -101,6 +104,34 @@ def test_a_server_that_is_not_there_is_named_without_the_password():
         ledger.current_revision()
     assert "someone:***@127.0.0.1:1/ledger" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("state", "passes"),
+    [
+        ("25006", True),  # read-only: a standby
+        ("57P01", True),  # shut down by its administrator
+        ("57P02", True),  # shut down by a crash
+        ("57P03", True),  # starting up
+        ("25P02", False),  # a statement after one that failed
+        ("42P01", False),  # no such table
+    ],
+)
+def test_what_a_change_over_of_servers_says_passes(state, passes):
+    original = psycopg.errors.lookup(state)("cannot execute UPDATE in a read-only transaction")
+    assert database.may_pass(original) is (state == "25006"), "only SQLAlchemy's kinds are known otherwise"
+    error = sa.exc.DBAPIError.instance("UPDATE", {}, original, psycopg.Error)
+    assert database.may_pass(error) is passes
+
+
+def test_connections_to_a_standby_are_dropped():
+    for state, dropped in (("25006", True), ("42P01", False)):
+        original = psycopg.errors.lookup(state)("no")
+        context = SimpleNamespace(original_exception=original, is_disconnect=False)
+        database._on_postgres_error(context)
+        assert context.is_disconnect is dropped
+    with Ledger("postgresql://someone@127.0.0.1:1/ledger") as ledger:
+        assert sa.event.contains(ledger._engine, "handle_error", database._on_postgres_error)
 
 
 @pytest.mark.parametrize("module", ["include.bookkeeping.records", "include.bookkeeping.commands"])

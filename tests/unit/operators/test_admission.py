@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
-from airflow.triggers.base import TaskFailedEvent, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 
 from include.batch.fake import FakePool
 from include.batch.pool import ClusterId, SubmitAnswer
@@ -247,7 +247,7 @@ def test_all_that_wait_ask_by_one_query_and_the_next_gets_in(
     assert told[1].startswith(f"held by {tag_of(0)}: 3 jobs, since")
 
 
-def test_a_busy_ledger_is_asked_again_and_a_wrong_one_fails_the_task(
+def test_a_busy_ledger_is_asked_again_and_a_wrong_one_is_for_the_task_to_meet(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors: list[Exception] = [LedgerUnavailable("locked"), LedgerUnavailable("locked"), LedgerError("wrong")]
@@ -257,11 +257,34 @@ def test_a_busy_ledger_is_asked_again_and_a_wrong_one_fails_the_task(
 
     monkeypatch.setattr(admission, "ask_for", ask_for)
     trigger, told = waiting(1)
-    assert isinstance(asyncio.run(first_event(trigger)), TaskFailedEvent)
-    assert told.lines == ["asking again: locked", "wrong"]
+    event = asyncio.run(first_event(trigger))
+    assert isinstance(event, TriggerEvent), "not TaskFailedEvent: that would fail all that wait at once"
+    assert event.payload == {"tag": tag_of(1)}
+    assert told.lines == ["asking again: locked", "wrong; the task asks once more itself"]
     errors.append(ZeroDivisionError("a mistake of ours"))
     with pytest.raises(ZeroDivisionError):
         asyncio.run(first_event(waiting(1)[0]))
+
+
+def test_a_task_that_an_error_woke_waits_on_where_the_ledger_is_well_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(0).execute(context())
+    with pytest.raises(TaskDeferred):
+        submit(1).execute(context())
+
+    def away(*_: Any, **__: Any) -> None:
+        raise LedgerUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(ledger), "ask", away)
+        with pytest.raises(LedgerUnavailable):  # which Airflow tries again
+            submit(1).resume(context(), {"tag": tag_of(1)})
+    with pytest.raises(TaskDeferred) as deferred:
+        submit(1).resume(context(), {"tag": tag_of(1)})
+    assert deferred.value.method_name == "resume"
+    judge(ledger, tag_of(0), SubrunState.MISSING)
+    assert submit(1).resume(context(), {"tag": tag_of(1)})["jobs"] == 3
 
 
 def test_a_tag_that_is_not_to_be_sent_any_more_goes_back_to_its_task(ledger: Ledger) -> None:

@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.sdk.observability import stats
 
 from include.batch.fake import FakePool
+from include.batch.pool import Awaited
 from include.campaign.states import SubrunState
 from include.errors import SubmissionRefused
 from prodsys_operators import metrics, triggers
@@ -136,9 +137,9 @@ def test_a_poll_tells_jobs_by_state_and_how_long_recording_took(
     submit()
     monkeypatch.setattr(triggers, "_watched", {})
     for item in triggers.look_up(scope.tag("gen")):
-        triggers._watched[item.schedd, item.cluster] = item
+        triggers._watched[item.key] = item
     (item,) = triggers._watched.values()
-    triggers.record(SCHEDD, pool.counts(SCHEDD, {item.cluster: 3}, now=5.0), 5.0)
+    triggers.record(SCHEDD, pool.counts(SCHEDD, {Awaited(item.cluster, item.tag): 3}, now=5.0), 5.0)
     seen = {state: values(told, name) for state, name in metrics.BY_STATE.items()}
     assert seen["idle"] == [(3, {"schedd": SCHEDD})]
     assert {state: found[0][0] for state, found in seen.items() if state != "idle"} == dict.fromkeys(

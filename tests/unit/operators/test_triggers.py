@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from include.batch.fake import FakePool
-from include.batch.pool import ClusterCounts
+from include.batch.pool import Awaited, ClusterCounts
 from include.batch.watcher import ScheddWatcher
 from include.bookkeeping.records import Exclusion, RequestChanges, Unit
 from include.campaign.states import JobStatus
@@ -48,12 +48,12 @@ class Deployment:
             ledger.intend(
                 tag=tag, dag_id="unit.three", tranche="t", run=10, stage="gen", recovery=recovery,
                 units=tuple(Unit(process=n, first_subrun=n, last_subrun=n, inputs=()) for n in range(3)),
-                work_dir="/w", now=NOW, changes=changes,
+                work_dir="/w", now=NOW + recovery, changes=changes,
             )  # fmt: skip
             cluster = self.pool.submit(AP1, tag, 3, machines=changes.machines, sites=changes.sites)
             ledger.record_submitted(tag, clusters=((AP1, cluster, 3),), message="", now=NOW)
         for item in triggers.look_up(tag):
-            triggers._watched[item.schedd, item.cluster] = item
+            triggers._watched[item.key] = item
         return cluster
 
     def open_pool(self) -> FakePool:
@@ -62,7 +62,7 @@ class Deployment:
 
     def poll(self, at: float) -> None:
         """Do what a watcher does."""
-        clusters = {cluster: item.jobs for (_, cluster), item in triggers._watched.items()}
+        clusters = {Awaited(item.cluster, item.tag): item.jobs for item in triggers._watched.values()}
         triggers.record(AP1, self.pool.counts(AP1, clusters, now=at), at)
 
     def lists(self, cluster: int) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -85,7 +85,7 @@ def world(deployment: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Settings, "open_pool", lambda _: made.open_pool())
     monkeypatch.setattr(triggers, "_nodes", NodeWatch())
     yield made
-    for known in (triggers._watched, triggers._latest, triggers._recorded):
+    for known in (triggers._watched, triggers._latest, triggers._recorded, triggers._polled):
         known.clear()
 
 
@@ -117,12 +117,9 @@ def test_exclusions_by_others_reach_waiting_jobs_beside_their_recoverys_own(worl
 def test_suspects_in_each_poll_open_one_pool_and_are_told_once(world: Deployment) -> None:
     cluster = world.submit(0, RequestChanges())
     pool = world.pool
-    busy = pool.submit(AP1, "busy", 20)
     (item,) = triggers.look_up("unit.three/t/000010/gen/recovery-0")
-    triggers._watched[AP1, busy] = triggers.Watched(
-        tag=item.tag, schedd=AP1, cluster=busy, jobs=20, hold_limit_s=1, hold_pause_s=1, unknown_limit_s=1,
-        intended_at=NOW,
-    )  # fmt: skip
+    busy = pool.submit(AP1, item.tag, 20)
+    triggers._watched[AP1, busy, item.tag] = replace(item, cluster=busy, jobs=20)
     for process in range(12):
         host = f"slot1@wn{1 + process % 3}"
         pool.set_status(AP1, busy, JobStatus.RUNNING, processes=[process], since=NOW - 600, host=host)
@@ -141,7 +138,8 @@ def test_suspects_in_each_poll_open_one_pool_and_are_told_once(world: Deployment
 
 def test_a_schedd_that_does_not_answer_is_told_once_and_asked_again(world: Deployment) -> None:
     cluster = world.submit(0, RequestChanges())
-    polled = world.pool.counts(AP1, {cluster: 3}, now=NOW)
+    (awaited,) = (Awaited(item.cluster, item.tag) for item in triggers._watched.values())
+    polled = world.pool.counts(AP1, {awaited: 3}, now=NOW)
     exclude(world, "wn2", NOW)
     world.pool.set_schedd(AP1, up=False)
     for second in (0, 10, 20):
@@ -158,7 +156,7 @@ def test_a_poll_is_kept_as_progress(world: Deployment) -> None:
     cluster = world.submit(0, RequestChanges())
     world.pool.set_status(AP1, cluster, JobStatus.RUNNING, processes=[1])
     world.poll(NOW)
-    count = triggers._latest[AP1, cluster]
+    count = triggers._latest[AP1, cluster, "unit.three/t/000010/gen/recovery-0"]
     assert (count.idle, count.running, world.opened) == (2, 1, 0)
 
 
@@ -184,11 +182,11 @@ def test_a_submission_of_two_clusters_has_one_sample_a_poll_with_both(world: Dep
     other = world.pool.submit(AP1, first.tag, 2)
     world.pool.set_status(AP1, other, JobStatus.RUNNING)
     second = replace(first, cluster=other, jobs=2)
-    triggers._watched[AP1, other] = second
+    triggers._watched[second.key] = second
     world.poll(NOW)
     assert samples_of(world) == [(0, 3, 2)]
     triggers.forget([replace(first)])
-    assert (AP1, cluster) in triggers._watched, "another wait's"
+    assert (AP1, cluster, first.tag) in triggers._watched, "another wait's"
     triggers.forget([first, second])
     assert not triggers._watched
 
@@ -247,18 +245,39 @@ def two_clusters(world: Deployment) -> tuple[str, tuple[int, int]]:
 def test_a_submission_in_several_clusters_has_one_progress(world: Deployment) -> None:
     tag, (first, second) = two_clusters(world)
     items = triggers.look_up(tag)
-    triggers._watched.update({(item.schedd, item.cluster): item for item in items})
+    triggers._watched.update({item.key: item for item in items})
     with world.settings.open_ledger() as ledger:
         assert ledger.jobs_by_schedd() == {AP1: 2, AP2: 1}
     told = []
     for at, schedd, cluster, jobs in ((NOW, AP1, first, 2), (NOW + 1, AP2, second, 1)):
         world.pool.set_status(schedd, cluster, JobStatus.COMPLETED, processes=[0], exit_code=0)
-        triggers.record(schedd, world.pool.counts(schedd, {cluster: jobs}, now=at), at)
+        triggers.record(schedd, world.pool.counts(schedd, {Awaited(cluster, tag): jobs}, now=at), at)
         with world.settings.open_ledger() as ledger:
             sample = ledger.progress(tag)[-1]
             in_flight = sum(ledger.jobs_in_flight(now=at).values())
             told.append((sample.idle, sample.completed, sample.unknown, in_flight))
     assert told == [(1, 1, 1, 2), (1, 2, 0, 1)]
+
+
+def test_a_number_that_is_given_out_again_is_two_submissions_to_all_that_follows_a_poll(
+    world: Deployment,
+) -> None:
+    """The schedd lost its queue: what waits for the jobs that are gone sees none of the others' there."""
+    first = world.submit(0, RequestChanges())
+    world.pool.lose_queue(AP1)
+    again = world.submit(1, RequestChanges(machines=("wn7",)))
+    assert first == again
+    world.poll(NOW)
+    seen = {item.tag[-1]: (count.idle, count.unknown) for item, count in latest()}
+    assert seen == {"0": (0, 3), "1": (3, 0)}
+    assert samples_of(world) == [(0, 0, 0)]
+    exclude(world, "wn2", NOW + 1)
+    world.poll(NOW + LOOK_EVERY_S)
+    assert world.lists(again) == {(("wn2", "wn7"), ())}, "those of the submission whose jobs they are"
+
+
+def latest() -> list[tuple[triggers.Watched, ClusterCounts]]:
+    return [(item, triggers._latest[key]) for key, item in triggers._watched.items()]
 
 
 def test_a_look_is_due_by_each_clusters_own_held_jobs(world: Deployment) -> None:

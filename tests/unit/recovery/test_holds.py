@@ -162,6 +162,25 @@ def test_nobody_is_held_any_more(held: Held) -> None:
     assert held.handle().lines == ("no job is held any more",)
 
 
+@pytest.mark.parametrize("tag", ["demo.Z/t9/001000/gen/recovery-0", None])
+def test_jobs_that_have_the_number_now_are_left_alone(held: Held, tag: str | None) -> None:
+    """The schedd lost its queue, and gave the cluster's number to another submission."""
+    held.pool.lose_queue(SCHEDD)
+    assert held.pool.submit(SCHEDD, tag, 6) == held.cluster
+    held.hold(0, MEMORY)
+    held.hold(1, TIME)
+    before = [held.ad(process) for process in range(6)]
+    submission = held.ledger.submission(held.tag)
+    assert submission is not None
+    if tag is None:  # nothing says that they are another's
+        assert (held.handle().released, held.status(1)) == (1, JobStatus.REMOVED)
+        return
+    assert held.handle().lines == ("no job is held any more",)
+    assert remove_all_held(held.tools, stage(), submission, who="ann") == 0
+    assert [held.ad(process) for process in range(6)] == before
+    assert held.ledger.actions() == []
+
+
 def test_a_person_may_remove_all_that_is_held(held: Held) -> None:
     for process, ad in enumerate((PERSON, PERSON, STRANGE)):
         held.hold(process, ad, for_s=1)

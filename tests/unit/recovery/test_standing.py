@@ -64,7 +64,7 @@ STATES = st.sampled_from([ACCEPTED, MISSING, UNKNOWN, None])
     st.frozensets(st.integers(0, 8)),
     st.booleans(),
 )
-def test_only_what_is_proven_missing_or_never_sent_is_ever_recovered(
+def test_only_what_is_proven_missing_or_never_sent_is_recovered_unless_a_person_says_so(
     rows: list[tuple[int, SubrunState | None, int]],
     accepted: frozenset[int],
     possible: frozenset[int],
@@ -77,6 +77,17 @@ def test_only_what_is_proven_missing_or_never_sent_is_ever_recovered(
     assert sum(map(len, parts)) == len(frozenset().union(*parts)) == standing.expected
     sent = set(decide(standing, plan, Past(diagnoses={}, last=AS_PLANNED), forced=forced).subruns)
     assert not sent & accepted
+    if forced:
+        return
     for subrun in sent:
         states = [state for number, state, _ in rows if number == subrun]
         assert set(states) <= {MISSING}
+
+
+def test_a_person_s_recovery_takes_what_nobody_knows_and_no_held_job() -> None:
+    units = [unit(0, MISSING), unit(1, UNKNOWN), unit(2, UNKNOWN, held=True), unit(3, ACCEPTED)]
+    standing = build_standing(
+        stage(), run=1, units=units, accepted=frozenset({3}), possible=frozenset({0, 1, 2, 3, 4})
+    )
+    decision = decide(standing, stage(), Past(diagnoses={}, last=AS_PLANNED), forced=True)
+    assert decision.subruns == (0, 1, 4)

@@ -130,9 +130,10 @@ def test_unknown_jobs_are_told_from_when_they_became_unknown(ledger: Ledger, poo
         ledger.record_progress([records.sample(tag, at, running=4)])
     for at in (NOW + 30, NOW + 40, LATER - 1):
         ledger.record_progress([records.sample(tag, at, unknown=4)])
-    assert [(each.topic, each.since) for each in look(ledger, pool).disagreements] == [
-        (Topic.UNKNOWN, NOW + 30)
-    ]
+    (found,) = look(ledger, pool).disagreements
+    assert (found.topic, found.since) == (Topic.UNKNOWN, NOW + 30)
+    assert "put to a person by the recover task under Required Actions" in found.text
+    assert "'Recover again' makes them anew" in found.text
 
 
 def test_ended_jobs_that_nobody_judges_are_told(ledger: Ledger, pool: FakePool) -> None:

@@ -1,0 +1,95 @@
+"""When a wait for several clusters comes back, by what the wait for each of them says."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from include.batch.pool import ClusterCounts
+from prodsys_operators import triggers
+
+AP1, AP2 = "ap1@fake", "ap2@fake"
+TAG = "unit.three/t/000010/gen/recovery-0"
+
+
+class Waits:
+    """What the waits for two clusters see, told by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        limits: dict[str, Any] = {"hold_limit_s": 3600.0, "hold_pause_s": 60.0, "unknown_limit_s": 60.0}
+        self.watched = (
+            triggers.Watched(tag=TAG, schedd=AP1, cluster=7, jobs=2, **limits),
+            triggers.Watched(tag=TAG, schedd=AP2, cluster=7, jobs=1, **limits),
+        )
+        self.begun: list[tuple[triggers.Watched, asyncio.Future[ClusterCounts]]] = []
+        monkeypatch.setattr(triggers, "wait", self.wait)
+
+    async def wait(self, item: triggers.Watched, *, holds_known: int) -> ClusterCounts:
+        assert holds_known >= 0
+        told: asyncio.Future[ClusterCounts] = asyncio.get_running_loop().create_future()
+        self.begun.append((item, told))
+        return await told
+
+    async def tell(self, number: int, **states: Any) -> None:
+        """End the wait that began as this one."""
+        while len(self.begun) <= number:  # noqa: ASYNC110  nothing tells
+            await asyncio.sleep(0)
+        item, told = self.begun[number]
+        told.set_result(ClusterCounts(total=item.jobs, **states))
+        for _ in range(5):  # the wait takes note
+            await asyncio.sleep(0)
+
+    def counts(self, **known: Any) -> asyncio.Task[tuple[list[ClusterCounts], bool]]:
+        trigger = triggers.SubmissionTrigger(tag=TAG, **known)
+        return asyncio.create_task(trigger._counts(self.watched))
+
+
+@pytest.mark.parametrize(
+    ("known", "states", "early"),
+    [
+        (0, {"completed": 1, "held": 1, "held_shortest_s": 60}, True),
+        # One that was held lately is not the one that was known.
+        (1, {"completed": 1, "held": 1, "held_shortest_s": 60}, True),
+        (1, {"completed": 1, "held": 1, "held_shortest_s": 10**6}, False),
+        (0, {"completed": 2}, False),
+    ],
+)
+def test_held_jobs_of_one_cluster_are_acted_on_while_another_runs(
+    monkeypatch: pytest.MonkeyPatch, known: int, states: dict[str, int], early: bool
+) -> None:
+    waits = Waits(monkeypatch)
+
+    async def scenario() -> None:
+        waiting = waits.counts(holds_known=known)
+        await waits.tell(0, **states)
+        assert waiting.done() is early
+        if not early:
+            await waits.tell(1, completed=1)
+        counts, settled = await waiting
+        assert settled is not early
+        assert counts[0].held == states.get("held", 0)
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_release_after_a_clusters_wait_has_ended_is_seen_before_the_whole_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits = Waits(monkeypatch)
+    monkeypatch.setattr(triggers, "STALE_S", 0.0)
+
+    async def scenario() -> None:
+        waiting = waits.counts(holds_known=1)
+        await waits.tell(0, completed=1, held=1, held_shortest_s=10**6)
+        await waits.tell(1, completed=1)
+        assert not waiting.done(), "what was held is looked at again"
+        monkeypatch.setattr(triggers, "STALE_S", 60.0)
+        await waits.tell(2, completed=2)
+        counts, settled = await waiting
+        assert settled
+        assert [count.completed for count in counts] == [2, 1]
+        assert [item.schedd for item, _ in waits.begun] == [AP1, AP2, AP1]
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
