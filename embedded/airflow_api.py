@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 FINAL = {"success", "failed"}
 POLL_S = 2.0
 MOST_WORDS = 2_000
+TRIES = 5
+"""Of an act. On SQLite Airflow 3.3's api-server can lock itself out for 5 s: an audit entry waits for the lock
+in the event loop, without which the request that holds it cannot commit. The act is then answered with 500."""
 
 
 class AirflowApi:
@@ -45,10 +49,22 @@ class AirflowApi:
         result: dict[str, Any] = _accepted(answer).json()
         return result
 
+    def _act(self, method: str, path: str, content: dict[str, Any] | None = None) -> None:
+        """Send what changes something, again where Airflow's database was locked."""
+        for number in range(TRIES):
+            answer = self._client.request(method, path, json=content)
+            if number and answer.status_code == httpx.codes.CONFLICT:
+                return  # it was done, whatever the answer before this said
+            if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+                break
+        _accepted(answer)
+
     def trigger(self, dag_id: str, **conf: Any) -> str:
         """Start a dag_run and return its id."""
-        answer = self._client.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
-        return str(_accepted(answer).json()["dag_run_id"])
+        run_id = f"manual__{datetime.now(UTC).isoformat()}"
+        content = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        self._act("POST", f"/dags/{dag_id}/dagRuns", content)
+        return run_id
 
     def wait_for_dag(self, dag_id: str, *, limit_s: float) -> None:
         """Wait until the dag-processor has the DAG; its import error, if it has one, is raised."""
@@ -101,26 +117,23 @@ class AirflowApi:
 
     def clear(self, dag_id: str, run_id: str, task_ids: list[str]) -> None:
         """Clear tasks of a dag_run, as an operator does in the UI."""
-        answer = self._client.post(
-            f"/dags/{dag_id}/clearTaskInstances",
-            json={
-                "dry_run": False,
-                "dag_run_id": run_id,
-                "task_ids": task_ids,
-                "only_failed": False,
-                "reset_dag_runs": True,
-            },
-        )
-        _accepted(answer)
+        content = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": task_ids,
+            "only_failed": False,
+            "reset_dag_runs": True,
+        }
+        self._act("POST", f"/dags/{dag_id}/clearTaskInstances", content)
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str, *, map_index: int) -> None:
         """Mark a task instance failed or as success, as an operator does in the UI."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}"
-        _accepted(self._client.patch(path, json={"new_state": state}))
+        self._act("PATCH", path, {"new_state": state})
 
     def mark_run(self, dag_id: str, run_id: str, state: str) -> None:
         """Mark a dag_run failed or as success, as an operator does in the UI."""
-        _accepted(self._client.patch(f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state}))
+        self._act("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", {"state": state})
 
     def health(self) -> dict[str, dict[str, Any]]:
         """Return what Airflow says of its parts: name → status and latest heartbeat."""
@@ -140,7 +153,7 @@ class AirflowApi:
 
     def delete_run(self, dag_id: str, run_id: str) -> None:
         """Delete a dag_run, as an operator does in the UI."""
-        _accepted(self._client.delete(f"/dags/{dag_id}/dagRuns/{run_id}"))
+        self._act("DELETE", f"/dags/{dag_id}/dagRuns/{run_id}")
 
     def question(self, dag_id: str, run_id: str, task_id: str, *, map_index: int) -> dict[str, Any] | None:
         """Return a task's required action, answered or not; None where it has none."""
@@ -159,8 +172,7 @@ class AirflowApi:
         while self.get(f"{place}/{map_index}")["state"] != "awaiting_input" and time.monotonic() < deadline:
             time.sleep(POLL_S)
         content = {"chosen_options": [option], "params_input": {}}
-        answer = self._client.patch(self._question(dag_id, run_id, task_id, map_index), json=content)
-        _accepted(answer)
+        self._act("PATCH", self._question(dag_id, run_id, task_id, map_index), content)
 
     def _question(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
         return f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/hitlDetails"

@@ -30,8 +30,6 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 400.0
 HEALTH_LIMIT_S = 60.0
 """How long parts may be called unhealthy, as after the machine's sleep, before they are started anew."""
-LOCK_WAIT_S = 30
-"""Of Airflow's SQLite: where its default of 5 s ends, a click on a busy machine is answered with an error."""
 PORTS = (8080, 8793, 8794)
 """Wanted ports of the api-server, the workers' logs and the triggerer's."""
 COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
@@ -222,7 +220,7 @@ class Deployment:
         port, worker_log_port, trigger_log_port = ports
         values = {
             "home": str(self.home),
-            "metadata": self.metadata or f"sqlite:///{self.home / 'airflow.db'}?timeout={LOCK_WAIT_S}",
+            "metadata": self.metadata or f"sqlite:///{self.home / 'airflow.db'}",
             "specs": str(self.specs),
             "dags": str(
                 self.state / "dags" if self.specs != CHECKOUT / "campaign_specs" else CHECKOUT / "dags"

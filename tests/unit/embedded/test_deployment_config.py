@@ -1,31 +1,14 @@
-"""What a deployment writes for Airflow before it starts."""
+"""When a deployment starts its Airflow anew."""
 
 from __future__ import annotations
 
-from configparser import ConfigParser
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
 from embedded.code_digest import code_digest
-from embedded.deployment import CHECKOUT, LOCK_WAIT_S, Deployment
+from embedded.deployment import CHECKOUT, Deployment
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def test_airflows_sqlite_waits_for_a_lock_as_long_as_a_busy_machine_needs(tmp_path: Path) -> None:
-    deployment = Deployment(state=tmp_path / "a state", specs=tmp_path)
-    deployment.home.mkdir(parents=True)
-    deployment._write_config((1, 2, 3))
-    config = ConfigParser(interpolation=None)
-    config.read(deployment.home / "airflow.cfg")
-
-    engine = sa.create_engine(config["database"]["sql_alchemy_conn"])
-
-    with engine.connect() as connection:
-        assert connection.scalar(sa.text("PRAGMA busy_timeout")) == LOCK_WAIT_S * 1000
-        assert (deployment.home / "airflow.db").exists()
 
 
 def test_airflow_with_other_code_is_not_what_should_run(tmp_path: Path) -> None:
