@@ -17,8 +17,9 @@ FINAL = {"success", "failed"}
 POLL_S = 2.0
 MOST_WORDS = 2_000
 TRIES = 5
-"""Of an act. On SQLite Airflow 3.3's api-server can lock itself out for 5 s: an audit entry waits for the lock
-in the event loop, without which the request that holds it cannot commit. The act is then answered with 500."""
+"""Of an act. On SQLite Airflow 3.3's api-server can lock itself out for 5 s and then answers with 500: an
+audit entry waits for the lock in the event loop, without which the request that holds it cannot commit.
+"""
 
 
 class AirflowApi:
