@@ -32,7 +32,8 @@ def free_port() -> int:
 
 def free_ports(wanted: tuple[int, ...]) -> tuple[int, ...]:
     """Return the wanted ports, a free one in the place of each that is taken, and for 0; no port twice."""
-    ports, held = [], []
+    ports: list[int] = []
+    held: list[socket.socket] = []
     for port in wanted:
         for candidate in _candidates(port, ports):
             probe = socket.socket()
