@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.left_behind import Left, leave
-from benchmarks.peers.measure import Meter, with_descendants
+from benchmarks.peers.measure import Meter
 from embedded.airflow_api import AirflowApi
 from embedded.deployment import Deployment
+from embedded.processes import with_descendants
 from include.bookkeeping.ledger import Ledger
 
 if TYPE_CHECKING:

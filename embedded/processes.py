@@ -53,13 +53,19 @@ def has_mark(pid: int, state: Path) -> bool:
 def pool_processes(state: Path, config: Path) -> set[int]:
     """Return the pool's living processes: its daemons, its jobs, and all that they started."""
     mine = {pid for pid in pids() if is_alive(pid) and _belongs(pid, state, config)}
-    parents = {pid: found.parent for pid in pids() if (found := stat(pid))}
+    return {pid for pid in with_descendants(mine) if is_alive(pid)} - {os.getpid()}
+
+
+def with_descendants(processes: Iterable[int]) -> set[int]:
+    """Return processes and all that they have started, in sessions of its own too."""
+    found = set(processes)
+    parents = {pid: facts.parent for pid in pids() if (facts := stat(pid))}
     growing = True
     while growing:
-        children = {pid for pid, parent in parents.items() if parent in mine} - mine
-        mine |= children
+        children = {pid for pid, parent in parents.items() if parent in found} - found
+        found |= children
         growing = bool(children)
-    return {pid for pid in mine if is_alive(pid)} - {os.getpid()}
+    return found
 
 
 def end(pids: Iterable[int], sig: signal.Signals) -> None:

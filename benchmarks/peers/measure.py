@@ -33,23 +33,6 @@ def cpu_s(processes: Iterable[int]) -> float:
     return total / TICKS
 
 
-def with_descendants(processes: Iterable[int]) -> set[int]:
-    """Return processes and what they have started and has not ended, in sessions of its own too."""
-    children: dict[int, set[int]] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
-            except OSError:
-                continue
-            children.setdefault(int(fields[1]), set()).add(int(folder.name))
-    found, new = set(processes), set(processes)
-    while new:
-        new = set().union(*(children.get(pid, set()) for pid in new)) - found
-        found |= new
-    return found
-
-
 class Meter:
     """CPU time of an engine whose processes come and go, from the beginning of the work."""
 

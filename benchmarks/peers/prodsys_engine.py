@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.peers.engine import CHECKOUT, Case, kill
-from benchmarks.peers.measure import with_descendants
 from embedded.airflow_api import AirflowApi
 from embedded.deployment import Deployment
 from embedded.pool import PersonalPool
 from embedded.pool_config import PoolSettings
+from embedded.processes import with_descendants
 
 if TYPE_CHECKING:
     from pathlib import Path
