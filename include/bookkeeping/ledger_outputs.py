@@ -185,14 +185,17 @@ def _still_candidate(_new: object) -> sa.ColumnElement[bool]:
 
 def _add_events(connection: Connection, place: _Place, outputs: Sequence[OutputRecord]) -> None:
     """Note events that were counted only after an output was accepted, rejected or taken for a duplicate."""
+    counted = [each for each in outputs if each.events is not None]
+    if not counted:
+        return
     table = output_table.c
     mine = (table.submission_id == place.submission_id, table.events.is_(None))
     query = sa.select(table.execution, table.name).where(*mine, table.state != OutputState.CANDIDATE)
     unknown = {tuple(row) for row in connection.execute(query)}
     rows = [
         {"of_execution": each.execution, "of_name": each.name, "events": each.events}
-        for each in outputs
-        if each.events is not None and (each.execution, each.name) in unknown
+        for each in counted
+        if (each.execution, each.name) in unknown
     ]
     if rows:
         named = (table.execution == sa.bindparam("of_execution"), table.name == sa.bindparam("of_name"))
