@@ -151,18 +151,30 @@ def _why(
 
 def _by_dag_run(fact: SubmissionFacts, owner: Owner, run: AirflowRun) -> tuple[Why, str] | None:
     """Judge a cluster whose dag_run Airflow told about."""
-    state = "" if fact.clusters else f"; the ledger says that the submission is {fact.state}"
+    over = _over(fact, owner, run)
+    if over is None:
+        return None
+    why, text = over
+    if why is Why.LEFT:
+        return _by_stage(fact, owner, run.of_stage(fact.stage, owner.index), text)
+    return why, text if fact.clusters else f"{text}; the ledger says that the submission is {fact.state}"
+
+
+def _over(fact: SubmissionFacts, owner: Owner, run: AirflowRun) -> tuple[Why, str] | None:
+    """Return why no task can wait for a submission: GONE, ENDED or LEFT; None where one may."""
     if run.state is None:
-        return Why.GONE, f"its dag_run is not in Airflow any more{state}"
+        return Why.GONE, "its dag_run is not in Airflow any more"
     if run.state in RUN_OVER:
-        return None if run.runs_on else (Why.ENDED, f"its dag_run has ended ({run.state}){state}")
+        return None if run.runs_on else (Why.ENDED, f"its dag_run has ended ({run.state})")
     stage = run.of_stage(fact.stage, owner.index)
     if not stage or any(each not in TASK_OVER for each in stage):
         return None
-    return _by_stage(fact, owner, stage)
+    return Why.LEFT, f"the tasks of {fact.stage} for run {fact.run} have ended"
 
 
-def _by_stage(fact: SubmissionFacts, owner: Owner, stage: list[str | None]) -> tuple[Why, str] | None:
+def _by_stage(
+    fact: SubmissionFacts, owner: Owner, stage: list[str | None], text: str
+) -> tuple[Why, str] | None:
     """Judge a cluster whose dag_run goes on, while the tasks of its stage are over."""
     if owner.stopped_by:
         return Why.STOPPED, f"{owner.stopped_by} stopped {fact.stage} of run {fact.run}"
@@ -170,7 +182,7 @@ def _by_stage(fact: SubmissionFacts, owner: Owner, stage: list[str | None]) -> t
         return Why.NOT_SENT, f"the ledger says that it is {fact.state}, and nothing is submitting it"
     if all(each == "success" for each in stage):
         return None  # held jobs that the stage has enough without, say
-    return Why.LEFT, f"the tasks of {fact.stage} for run {fact.run} have ended, the dag_run goes on"
+    return Why.LEFT, f"{text}, the dag_run goes on"
 
 
 def find_orphans(ledger: Ledger, listed: Collection[TaggedCluster], runs: Runs) -> tuple[Orphan, ...]:
@@ -194,17 +206,8 @@ def owners_of(ledger: Ledger, facts: Iterable[SubmissionFacts], runs: Runs) -> d
 
 def nobody_waits(fact: SubmissionFacts, owner: Owner) -> str:
     """Return why no task can wait for a submission; empty where one may, or where that is not known."""
-    run = owner.run
-    if run is None:
-        return ""
-    if run.state is None:
-        return "its dag_run is not in Airflow any more"
-    if run.state in RUN_OVER:
-        return "" if run.runs_on else f"its dag_run has ended ({run.state})"
-    stage = run.of_stage(fact.stage, owner.index)
-    if not stage or any(each not in TASK_OVER for each in stage):
-        return ""
-    return f"the tasks of {fact.stage} for run {fact.run} have ended"
+    over = None if owner.run is None else _over(fact, owner, owner.run)
+    return "" if over is None else over[1]
 
 
 def _ask(ledger: Ledger, runs: Runs, dag_id: str, tranche: str) -> tuple[AirflowRun | None, str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from include.bookkeeping.records import DiagnosisRecord, StageUnit
 from include.campaign.plan import OutputPlan, RecoveryPlan, ResourcesPlan, StagePlan
 from include.campaign.states import Remedy, SubmissionState, SubrunState
+from include.errors import AirflowUnreachable
+
+if TYPE_CHECKING:
+    from include.recovery.orphans import AirflowRun
 
 MISSING, UNKNOWN, ACCEPTED = SubrunState.MISSING, SubrunState.UNKNOWN, SubrunState.ACCEPTED
 SENT = SubmissionState.ENDED
@@ -73,3 +77,21 @@ def diagnosis(subrun: int, remedy: Remedy, **more: Any) -> DiagnosisRecord:
         signature="x",
     )
     return replace(made, **more)
+
+
+WAITING = {("slice.gen.submit", 0): "success", ("slice.gen.wait", 0): "deferred", ("report", -1): None}
+ENDED = {("slice.gen.submit", 0): "success", ("slice.gen.wait", 0): "failed", ("report", -1): "failed"}
+
+
+@dataclass
+class Runs:
+    """Airflow's dag_runs, all alike; without `run` it gives no answer."""
+
+    run: AirflowRun | None
+    asked: list[str] = field(default_factory=list)
+
+    def dag_run(self, dag_id: str, run_id: str, *, tranche: str) -> AirflowRun:
+        self.asked.append(f"{dag_id} {run_id} {tranche}")
+        if self.run is None:
+            raise AirflowUnreachable("no answer from Airflow at http://127.0.0.1:1: refused")
+        return self.run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,10 +9,11 @@ import pytest
 from include.batch.fake import FakePool
 from include.bookkeeping.ledger import Ledger
 from include.campaign.states import ActionKind, JobStatus
-from include.errors import AirflowUnreachable, PoolError
+from include.errors import PoolError
 from include.recovery.orphans import AirflowRun, Why, find_orphans, given_up, remove_cluster
 from tests import ledger_records as records
 from tests.ledger_records import NOW, TRANCHE
+from tests.unit.recovery.records import ENDED, WAITING, Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,22 +22,6 @@ if TYPE_CHECKING:
     from include.recovery.orphans import Orphan
 
 SCHEDD = "ap1@fake"
-WAITING = {("slice.gen.submit", 0): "success", ("slice.gen.wait", 0): "deferred", ("report", -1): None}
-ENDED = {("slice.gen.submit", 0): "success", ("slice.gen.wait", 0): "failed", ("report", -1): "failed"}
-
-
-@dataclass
-class Runs:
-    """Airflow's dag_runs, all alike."""
-
-    run: AirflowRun | None
-    asked: list[str] = field(default_factory=list)
-
-    def dag_run(self, dag_id: str, run_id: str, *, tranche: str) -> AirflowRun:
-        self.asked.append(f"{dag_id} {run_id} {tranche}")
-        if self.run is None:
-            raise AirflowUnreachable("no answer from Airflow at http://127.0.0.1:1: refused")
-        return self.run
 
 
 @pytest.fixture

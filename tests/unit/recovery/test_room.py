@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,11 +12,11 @@ from include.bookkeeping.ledger import Ledger
 from include.bookkeeping.ledger_admission import IDLE_S, AdmissionRequest
 from include.campaign.states import ActionKind, JobStatus, SubmissionState
 from include.data.storage import PosixStorage
-from include.errors import AirflowUnreachable
 from include.recovery.orphans import AirflowRun, remove_cluster
 from include.recovery.truth import LOOK_BACK_S, Topic, compare
 from tests import ledger_records as records
 from tests.ledger_records import NOW, TRANCHE
+from tests.unit.recovery.records import ENDED, WAITING, Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,23 +27,7 @@ if TYPE_CHECKING:
 AP1, AP2 = "ap1@fake", "ap2@fake"
 LIMIT_S = 900.0
 LATER = NOW + 10_000
-WAITS = {("slice.gen.submit", 0): "success", ("slice.gen.wait", 0): "deferred", ("report", -1): None}
-OVER = {("slice.gen.submit", 0): "success", ("slice.gen.wait", 0): "failed", ("report", -1): "failed"}
 GONE = AirflowRun(state=None)
-
-
-@dataclass
-class Runs:
-    """Airflow's dag_runs, all alike; without `run` it gives no answer."""
-
-    run: AirflowRun | None
-    asked: list[str] = field(default_factory=list)
-
-    def dag_run(self, dag_id: str, run_id: str, *, tranche: str) -> AirflowRun:
-        self.asked.append(f"{dag_id} {run_id} {tranche}")
-        if self.run is None:
-            raise AirflowUnreachable("no answer")
-        return self.run
 
 
 @pytest.fixture
@@ -135,8 +118,8 @@ def test_the_removal_of_a_double_leaves_the_room_of_the_real_one(ledger: Ledger,
     ("run", "words"),
     [
         (GONE, "its dag_run is not in Airflow any more"),
-        (AirflowRun(state="failed", tasks=OVER), "its dag_run has ended (failed)"),
-        (AirflowRun(state="running", tasks=OVER), "the tasks of gen for run 1000 have ended"),
+        (AirflowRun(state="failed", tasks=ENDED), "its dag_run has ended (failed)"),
+        (AirflowRun(state="running", tasks=ENDED), "the tasks of gen for run 1000 have ended"),
     ],
 )
 def test_room_that_nobody_waits_for_is_given_back(
@@ -175,9 +158,9 @@ def test_unknown_jobs_that_nobody_waits_for_count_no_longer(ledger: Ledger, pool
 @pytest.mark.parametrize(
     "run",
     [
-        AirflowRun(state="running", tasks=WAITS),
-        AirflowRun(state="failed", tasks=WAITS),
-        AirflowRun(state="running", tasks={**OVER, ("slice.gen.recover", 0): None}),
+        AirflowRun(state="running", tasks=WAITING),
+        AirflowRun(state="failed", tasks=WAITING),
+        AirflowRun(state="running", tasks={**ENDED, ("slice.gen.recover", 0): None}),
         AirflowRun(state="running", tasks={}),
         None,
     ],
@@ -227,7 +210,7 @@ def test_what_was_given_up_needs_no_answer_of_airflow_but_minds_one(ledger: Ledg
     end_jobs(pool)
     tag = records.tag_of("gen")
     ledger.record_action(records.action(ActionKind.REMOVE, NOW + 70, tag=tag, jobs=(f"1@{AP1}",)))
-    assert look(ledger, pool, Runs(AirflowRun(state="running", tasks=WAITS))).given_back == ()
+    assert look(ledger, pool, Runs(AirflowRun(state="running", tasks=WAITING))).given_back == ()
     assert jobs(ledger) == 4
     comparison = look(ledger, pool, None)
     assert comparison.given_back[0].endswith("and its cluster was removed: 4 count no longer")
@@ -246,7 +229,7 @@ def test_the_alarm_goes_on_where_a_wait_can_be_cleared_and_ends_where_none_is(
     pool.set_status(AP1, 1, JobStatus.REMOVED)
     assert [each.topic for each in look(ledger, pool, Runs(GONE)).disagreements] == [Topic.COUNTS]
     end_jobs(pool)
-    failed = Runs(AirflowRun(state="failed", tasks=OVER))
+    failed = Runs(AirflowRun(state="failed", tasks=ENDED))
     for _ in range(2):
         assert [each.topic for each in look(ledger, pool, failed).disagreements] == [Topic.COUNTS]
         assert look(ledger, pool, Runs(GONE)).disagreements == ()
