@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.idle_jobs import write_specs
 from benchmarks.left_behind import Left, leave
 from benchmarks.peers.measure import Meter
 from embedded.airflow_api import AirflowApi
@@ -32,19 +33,6 @@ REPEATS = 3
 LIMIT_S = 900.0
 LOOK_S = 0.5
 IDLE_S = 20.0
-SPEC = """\
-version: 1
-description: Jobs that fit no node
-owner: bench
-runs: {{first: {first}, last: {last}}}
-slices: 1
-subruns: {jobs}
-defaults: {{memory: 900 GB, disk: 50 MB, lifetime: 1 h, success_threshold: 1.0}}
-stages:
-  gen:
-    script: job.sh
-    output: "dts.bench.engine.{{run:06d}}_{{subrun:08d}}.txt"
-"""
 
 
 def sent(ledger: Ledger, dag_id: str, run_id: str) -> Submission:
@@ -107,15 +95,9 @@ def one(
 def main(sizes: list[int]) -> None:
     """Start a deployment, run each size a few times in turn, and print medians, ranges and the ratio."""
     with tempfile.TemporaryDirectory(prefix="bench-engine-") as name:
-        specs = Path(name) / "specs/bench"
-        specs.mkdir(parents=True)
-        (specs / "job.sh").write_text("#!/bin/sh\n", encoding="utf-8")
-        (specs / "job.sh").chmod(0o755)
-        for place, jobs in enumerate(sizes):
-            first = 1 + 100 * place
-            text = SPEC.format(jobs=jobs, first=first, last=first + 99)
-            (specs / f"c{jobs}.yaml").write_text(text, encoding="utf-8")
-        deployment = Deployment(state=Path(name) / "state", specs=specs.parent, ports=(0, 0, 0))
+        specs = Path(name) / "specs"
+        write_specs(specs, sizes)
+        deployment = Deployment(state=Path(name) / "state", specs=specs, ports=(0, 0, 0))
         found: dict[int, list[tuple[float, float]]] = {jobs: [] for jobs in sizes}
         try:
             deployment.start()

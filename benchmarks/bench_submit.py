@@ -16,24 +16,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.idle_jobs import write_specs
 from embedded.pool import PersonalPool
 from embedded.pool_config import PoolSettings
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 REPEATS = 3
-SPEC = """\
-version: 1
-description: Jobs that fit no node
-owner: bench
-runs: {{first: {first}, last: {last}}}
-slices: 1
-subruns: {jobs}
-defaults: {{memory: 900 GB, disk: 50 MB, lifetime: 1 h, success_threshold: 1.0}}
-stages:
-  gen:
-    script: job.sh
-    output: "dts.bench.submit.{{run:06d}}_{{subrun:08d}}.txt"
-"""
 TASK = """
 import json, os, sys, time
 from types import SimpleNamespace
@@ -87,14 +75,8 @@ def main(sizes: list[int]) -> None:
     """Start a pool, submit each size a few times in turn, and print medians and ranges."""
     with tempfile.TemporaryDirectory(prefix="bench-submit-") as name:
         folder = Path(name)
-        specs = folder / "specs/bench"
-        specs.mkdir(parents=True)
-        (specs / "job.sh").write_text("#!/bin/sh\n", encoding="utf-8")
-        (specs / "job.sh").chmod(0o755)
-        for place, jobs in enumerate(sizes):
-            first = 1 + 100 * place
-            text = SPEC.format(jobs=jobs, first=first, last=first + 99)
-            (specs / f"c{jobs}.yaml").write_text(text, encoding="utf-8")
+        specs = folder / "specs"
+        write_specs(specs, sizes)
         pool = PersonalPool(
             PoolSettings(state=folder / "pool", binaries=CHECKOUT / ".prodsys/condor", port=0)
         )
