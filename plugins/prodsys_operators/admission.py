@@ -117,7 +117,7 @@ class Telling:
         if text != self._text and now - self._at >= TELL_EVERY_S:
             self._text, self._at = text, now
             self.log.info("%s", text)
-        if now - self._holders_at >= HOLDERS_EVERY_S:
+        if waits.holders and now - self._holders_at >= HOLDERS_EVERY_S:
             self._holders_at = now
             for line in waits.holders:
                 self.log.info("held by %s", line)
@@ -219,7 +219,7 @@ def ask_for(tags: Sequence[str]) -> dict[str, Answer]:
 
 
 class Holders:
-    """What holds room, looked up at most once a minute however many wait for it."""
+    """What holds room, looked up at most once a minute however many wait, or anew where nothing was found."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Limit, str], tuple[float, tuple[str, ...]]] = {}
@@ -228,7 +228,7 @@ class Holders:
         """Return what holds the room that a submission waits for, one line each."""
         key = (decision.limit or Limit.POOL, decision.name)
         until, lines = self._known.get(key, (0.0, ()))
-        if time.monotonic() >= until:
+        if not lines or time.monotonic() >= until:
             lines = holders_of(ledger, *key)
             self._known[key] = (time.monotonic() + TELL_EVERY_S, lines)
         return lines

@@ -118,5 +118,7 @@ def test_the_log_of_who_waited_says_what_for(sqlite_site: Site, dag_id: str, wor
     slices = sqlite_site.ledger.slices_of(dag_id, run_id)
     logs = [sqlite_site.api.log(dag_id, run_id, "slice.gen.submit", map_index=each.index) for each in slices]
     waited = [log for log in logs if words in log]
-    assert waited
-    assert all("held by" in log and "in the queue" in log for log in waited)
+    assert all("in the queue" in log for log in waited)
+    assert any(
+        "held by" in log for log in waited
+    )  # not all: room may come before the first look at who has it
