@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -30,25 +31,23 @@ from include.batch.condor_ads import (
     tagged_job,
 )
 from include.batch.condor_counts import FULL_SCAN_MOST_S, Ended, count_cluster, note_ending
-from include.batch.condor_history import reach
-from include.batch.node_counts import ENDING_PROJECTION, REQUEUE_PROJECTION
+from include.batch.condor_history import long_gone, reach
+from include.batch.condor_queue import FEW_JOBS, ask_fresh, ask_queue
+from include.batch.node_counts import ENDING_PROJECTION
 from include.batch.pool import Awaited, ClusterCounts, ClusterId, Counted, JobAd, TaggedCluster
 from include.batch.tagged import tagged_clusters
 from include.campaign.states import JobStatus
 from include.errors import PoolError, ScheddUnlisted, ScheddUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from include.batch.condor_queue import QueueRows
     from include.batch.pool import HistoryReach
 
 log = logging.getLogger(__name__)
 
 LOCATION_PROJECTION = ["Name", "Machine", "MyAddress", "CondorVersion", "IsJobsubLite"]
-COUNT_PROJECTION = [
-    *("ClusterId", "ProcId", "ProdsysTag", "JobStatus", "EnteredCurrentStatus", "ServerTime"),
-    *("RemoteHost", "JobCurrentStartDate", *REQUEUE_PROJECTION),
-]
 LINGERING_PROJECTION = ["ClusterId", "ProcId", "ProdsysTag", *ENDING_PROJECTION]
 HISTORY_PROJECTION = ["JobStatus", "EnteredCurrentStatus", *LINGERING_PROJECTION]
 FAILURES = (htcondor2.HTCondorException, OSError, RuntimeError)
@@ -58,7 +57,6 @@ HISTORY_SLACK_S = 60
 """History rows are nearly in order of their end; one this much older than the newest ends a short scan."""
 TRIES = 3
 """A job may leave the queue between the look and the change, which denies the change of all."""
-DAY_S = 86_400
 
 
 class CondorPool:
@@ -109,7 +107,7 @@ class CondorPool:
         The queue is asked first: a job moves from queue to history, never back but by a roll-back.
         """
         ads = self._query(schedd, of_tag(tag), ["ClusterId"])
-        ads += self._history(schedd, of_tag(tag), ["ClusterId"], since=_long_gone(since))
+        ads += self._history(schedd, of_tag(tag), ["ClusterId"], since=long_gone(since))
         return tuple(
             ClusterId(schedd=schedd, cluster=number) for number in sorted({ad["ClusterId"] for ad in ads})
         )
@@ -124,24 +122,34 @@ class CondorPool:
     def counts(
         self, schedd: str, clusters: Mapping[Counted, int], *, now: float
     ) -> dict[Counted, ClusterCounts]:
-        """Count jobs by state with one queue query, and history only for jobs that left the queue.
+        """Count jobs by state with one queue query; many take two, and three where none seems to wait or run.
+
+        History is asked only for what left the queue, and the queue again for what lingers after its end.
 
         A removed job counts as removed while it still lingers in the queue (`X`): it never ends by itself.
         The schedd's own clock dates a hold when it is first seen, or `now` where it sends none.
         """
         awaited = {key: Awaited(key) if isinstance(key, int) else key for key in clusters}
         jobs = {awaited[key]: total for key, total in clusters.items()}
-        wanted = of_clusters(each.cluster for each in jobs)
-        queued = rows_of(jobs, self._query(schedd, wanted, COUNT_PROJECTION))
         self._forget(schedd, jobs)
-        self._prove(schedd, {each: jobs[each] - len(ads) for each, ads in queued.items()})
+        left = sum(max(0, total - len(self._record(schedd, each).status)) for each, total in jobs.items())
+        ask = partial(self._query, schedd)
+        queued = ask_queue(jobs, left, ask)
+        self._prove(schedd, {each: jobs[each] - there.jobs for each, there in queued.items()})
         self._learn_lingering(schedd, queued)
-        return {
-            key: count_cluster(
-                jobs[each], queued[each], self._record(schedd, each), now, steady=time.monotonic()
-            )
-            for key, each in awaited.items()
-        }
+
+        def count(each: Awaited) -> ClusterCounts:
+            record = self._record(schedd, each)
+            return count_cluster(jobs[each], queued[each], record, now, steady=time.monotonic())
+
+        found = {each: count(each) for each in jobs}
+        quiet = [each for each, there in found.items() if not there.idle and not there.running]
+        if left > FEW_JOBS and quiet:
+            # A wait may end by this: was one put back into the queue between the two answers?
+            for each, fresh in ask_fresh(quiet, ask).items():
+                queued[each] = replace(queued[each], fresh=fresh, fresh_is_news=True)
+                found[each] = count(each)
+        return {key: found[each] for key, each in awaited.items()}
 
     def ads(self, schedd: str, clusters: Collection[int]) -> list[JobAd]:
         """Return one ad a job, the latest where history has several; see `condor_ads.one_a_job`.
@@ -167,9 +175,9 @@ class CondorPool:
 
     def tagged(self, schedd: str) -> tuple[TaggedCluster, ...]:
         """Return the clusters in one schedd's queue that have a tag and jobs not ended."""
-        jobs = [tagged_job(ad) for ad in self._query(schedd, TAGGED, TAGGED_PROJECTION)]
+        rows = [tagged_job(ad) for ad in self._query(schedd, TAGGED, TAGGED_PROJECTION, grouped=True)]
         machine = str(self._location(schedd).get("Machine", schedd))
-        return tagged_clusters(schedd, machine=machine, jobs=jobs)
+        return tagged_clusters(schedd, machine=machine, rows=rows)
 
     def remove(self, schedd: str, clusters: Collection[int], *, reason: str) -> None:
         """Remove the clusters' jobs that are still queued; PoolError if the schedd denies it."""
@@ -282,21 +290,21 @@ class CondorPool:
             for row in own:
                 # Rows come newest first: the last end of a job that ended twice is the one that counts.
                 status = status_of(row.get("JobStatus"))
-                if status.ended and record.status.setdefault(row["ProcId"], status) is JobStatus.COMPLETED:
+                if status.ended and record.note(row["ProcId"], status) is JobStatus.COMPLETED:
                     note_ending(record, row)
         entered = [at for row in rows if isinstance(at := row.get("EnteredCurrentStatus"), int)]
         if entered:
             self._newest[schedd] = max(self._newest.get(schedd, 0), *entered)
 
-    def _learn_lingering(self, schedd: str, queued: Mapping[Awaited, list[Any]]) -> None:
+    def _learn_lingering(self, schedd: str, queued: Mapping[Awaited, QueueRows]) -> None:
         """Learn how completed jobs ended that a schedd keeps in its queue, as for `condor_submit -remote`.
 
         One more query, of those that completed since the last poll; most pools keep none.
         """
         new = [
             (cluster, int(ad.get("EnteredCurrentStatus", 0)))
-            for cluster, ads in queued.items()
-            for ad in ads
+            for cluster, there in queued.items()
+            for ad in there.rows
             if ad.get("JobStatus") == JobStatus.COMPLETED
             and ad["ProcId"] not in self._record(schedd, cluster).endings
         ]
@@ -319,10 +327,14 @@ class CondorPool:
         for key in [key for key in self._ended if key[0] == schedd and key[1] not in clusters]:
             del self._ended[key]
 
-    def _query(self, schedd: str, constraint: str, projection: list[str]) -> list[Any]:
-        """Ask a schedd's queue."""
-        what = f"queue where {constraint}"
-        return list(self._ask(schedd, what, lambda handle: handle.query(constraint, projection)))
+    def _query(
+        self, schedd: str, constraint: str, projection: Sequence[str], *, grouped: bool = False
+    ) -> list[Any]:
+        """Ask a schedd's queue; see AskQueue."""
+        what, opts = f"queue where {constraint}", htcondor2.QueryOpts.GroupBy if grouped else 0
+        return list(
+            self._ask(schedd, what, lambda handle: handle.query(constraint, [*projection], opts=opts))
+        )
 
     def _history(
         self, schedd: str, constraint: str, projection: list[str], since: str | None = None
@@ -383,14 +395,3 @@ class CondorPool:
     def _collector_name(self) -> str:
         """Return where the collector is, as configured."""
         return str(htcondor2.param.get("COLLECTOR_HOST", "(COLLECTOR_HOST is not set)"))
-
-
-def _long_gone(since: float | None) -> str | None:
-    """Return when a history scan may stop: at a job that surely left the queue a day before `since`.
-
-    A job that stays in the queue after its end (LeaveJobInQueue, as with `condor_submit -remote`) is written
-    to history long after, so such a row stops nothing.
-    """
-    if since is None:
-        return None
-    return f"JobStatus == 4 && LeaveJobInQueue =?= false && EnteredCurrentStatus < {int(since) - DAY_S}"

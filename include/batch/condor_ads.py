@@ -64,13 +64,14 @@ LEAVING_S = 5
 
 
 TAGGED = "ProdsysTag =!= undefined && JobStatus != 3 && JobStatus != 4"
-"""Constraint for jobs of any submission of prodsys that may still run."""
+"""Constraint for jobs of any submission of prodsys that may still run; all it names is projected."""
 TAGGED_PROJECTION = ["ClusterId", "ProdsysTag", "JobStatus", "QDate", "Owner"]
 
 
 def tagged_job(ad: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `tagged_clusters` counts of one job's ad."""
+    """Return what `tagged_clusters` counts of a grouped row."""
     return {
+        "jobs": int(ad["JobCount"]),
         "cluster": int(ad["ClusterId"]),
         "tag": _text(ad, "ProdsysTag"),
         "status": status_of(ad.get("JobStatus")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from include.campaign.states import JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from include.batch.condor_queue import QueueRows
 
 FULL_SCAN_FIRST_S, FULL_SCAN_MOST_S = 2.0, 300.0
 """Between two scans of a whole history for the same cluster; doubled each time."""
@@ -34,9 +37,13 @@ class Ended:
     """What polls have shown of one cluster so far, and what history has proven."""
 
     status: dict[int, JobStatus] = field(default_factory=dict)
-    """Process → how it ended."""
+    """Process → how it ended; `note` writes it."""
+    numbers: Counter[JobStatus] = field(default_factory=Counter)
+    """State → how many ended so."""
     endings: dict[int, Ending] = field(default_factory=dict)
     """Process → how and where it completed, where that is known."""
+    failed: bool = False
+    """Whether any of the endings is none with exit code 0."""
     requeues: dict[tuple[int, int], Ending] = field(default_factory=dict)
     """(process, completions) → where it failed at once, before it was put back into the queue."""
     holds: dict[int, Hold] = field(default_factory=dict)
@@ -45,42 +52,67 @@ class Ended:
     """Monotonic seconds."""
     wait_s: float = FULL_SCAN_FIRST_S
 
+    def note(self, process: int, status: JobStatus) -> JobStatus:
+        """Remember how a job ended, and return how: what was noted first stays."""
+        if process not in self.status:
+            self.status[process] = status
+            self.numbers[status] += 1
+        return self.status[process]
+
 
 def note_ending(record: Ended, ad: Mapping[str, Any]) -> None:
     """Remember how and where a job completed; the first row read of a job is its latest."""
     if ad["ProcId"] not in record.endings and (known := ending(ad)) is not None:
         record.endings[ad["ProcId"]] = known
+        record.failed |= not known.ok
 
 
-def count_cluster(total: int, queued: list[Any], ended: Ended, now: float, *, steady: float) -> ClusterCounts:
+def count_cluster(total: int, queued: QueueRows, ended: Ended, now: float, *, steady: float) -> ClusterCounts:
     """Count one cluster; a job that is in the queue counts by what the queue says.
 
     The schedd's clock dates a hold, or `now` where it sends none; from then on it ages by `steady`, because
     a clock may be set.
     """
-    held = _holds(queued, ended, now=now, steady=steady)
-    states: dict[int, JobStatus] = dict(ended.status)
-    for ad in queued:
-        states[ad["ProcId"]] = status = status_of(ad.get("JobStatus"))
-        if eaten := requeued(ad, waits=status is JobStatus.IDLE):
+    held = _holds(queued.rows, ended, now=now, steady=steady)
+    there = {ad["ProcId"]: status_of(ad.get("JobStatus")) for ad in queued.rows}
+    for ad in queued.rows:
+        if eaten := requeued(ad, waits=there[ad["ProcId"]] is JobStatus.IDLE):
             ended.requeues[ad["ProcId"], ad["NumJobCompletions"]] = eaten
-    by_state = [sum(state in group for state in states.values()) for group in _GROUPS]
-    idle, running, completed, removed = by_state
-    total = max(total, len(states))
-    endings = (*ended.endings.values(), *ended.requeues.values())
+    gone = ended.numbers - Counter(status for process in there if (status := ended.status.get(process)))
+    room = max(0, total - len(there))
+    if queued.fresh_is_news:
+        fresh, gone = queued.fresh, _at_most(room - queued.fresh, gone)
+    else:  # what has started since, or ended, is in there or gone
+        fresh = max(0, min(queued.fresh, room - gone.total()))
+    total = max(total, len(there) + fresh + gone.total())
+    in_queue = Counter(there.values())
+    idle, running, completed, removed = (
+        sum(in_queue[status] + gone[status] for status in group) for group in _GROUPS
+    )
+    counted = idle + fresh + running + completed + removed + len(held)
+    failed = ended.failed or ended.requeues
+    endings = (*ended.endings.values(), *ended.requeues.values()) if failed else ()
     return ClusterCounts(
         total=total,
-        idle=idle,
+        idle=idle + fresh,
         running=running,
         held=len(held),
         completed=completed,
         removed=removed,
-        unknown=total - sum(by_state) - len(held),
+        unknown=total - counted,
         held_longest_s=max(held, default=0),
         held_shortest_s=min(held, default=0),
-        suspects=suspects(endings, _running(queued, now)),
+        suspects=suspects(endings, _running(queued.rows, now)),
         failing_nodes=failing_nodes(endings),
     )
+
+
+def _at_most(room: int, gone: Counter[JobStatus]) -> Counter[JobStatus]:
+    """Return at most `room` of the ends: a queue that was rolled back has some again that had ended."""
+    found: Counter[JobStatus] = Counter()
+    for status, number in gone.items():
+        found[status] = max(0, min(number, room - found.total()))
+    return found
 
 
 def _holds(queued: list[Any], ended: Ended, *, now: float, steady: float) -> list[int]:

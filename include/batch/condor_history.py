@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LINGERS_S = 14 * 86_400
 """`condor_submit -spool` and `-remote` keep a completed job queued for ten days."""
+DAY_S = 86_400
 
 
 def reach(ask: Callable[[str, list[str], int], list[Any]], *, before: float) -> HistoryReach:
@@ -30,3 +31,14 @@ def reach(ask: Callable[[str, list[str], int], list[Any]], *, before: float) -> 
     every = ask("true", ["EnteredCurrentStatus"], -1)
     ends = [int(row["EnteredCurrentStatus"]) for row in every if "EnteredCurrentStatus" in row]
     return HistoryReach(reaches=False, oldest=min(ends, default=None))
+
+
+def long_gone(since: float | None) -> str | None:
+    """Return when a history scan may stop: at a job that surely left the queue a day before `since`.
+
+    A job that stays in the queue after its end (LeaveJobInQueue, as with `condor_submit -remote`) is written
+    to history long after, so such a row stops nothing.
+    """
+    if since is None:
+        return None
+    return f"JobStatus == 4 && LeaveJobInQueue =?= false && EnteredCurrentStatus < {int(since) - DAY_S}"

@@ -85,8 +85,8 @@ class FakePool:
     def tagged(self, schedd: str) -> tuple[TaggedCluster, ...]:
         """See Pool."""
         self._note("tagged")
-        rows = [{**job, "queued_at": job["since"], "owner": "fake"} for job in self._jobs(schedd)]
-        return tagged_clusters(schedd, machine=schedd.rpartition("@")[2], jobs=rows)
+        rows = [{**job, "jobs": 1, "queued_at": job["since"], "owner": "fake"} for job in self._jobs(schedd)]
+        return tagged_clusters(schedd, machine=schedd.rpartition("@")[2], rows=rows)
 
     def remove(self, schedd: str, clusters: Collection[int], *, reason: str) -> None:
         """See Pool."""

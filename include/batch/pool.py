@@ -204,7 +204,7 @@ class Pool(Protocol):
     def counts(
         self, schedd: str, clusters: Mapping[Counted, int], *, now: float
     ) -> dict[Counted, ClusterCounts]:
-        """Return counts for one schedd's clusters, given as cluster → jobs submitted, by one queue query.
+        """Return counts for one schedd's clusters, given as cluster → jobs submitted, by few queries.
 
         Where a tag is awaited, jobs with another one do not count; those without any do.
         """

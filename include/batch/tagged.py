@@ -15,32 +15,34 @@ _ENDED = frozenset({JobStatus.COMPLETED, JobStatus.REMOVED, JobStatus.UNKNOWN})
 
 
 def tagged_clusters(
-    schedd: str, *, machine: str, jobs: Iterable[Mapping[str, Any]]
+    schedd: str, *, machine: str, rows: Iterable[Mapping[str, Any]]
 ) -> tuple[TaggedCluster, ...]:
-    """Count a queue's jobs, each with cluster, tag, status, queued_at and owner, by cluster and tag.
+    """Count jobs by cluster and tag; a row is of `jobs` that have cluster, tag, status, queued_at and owner.
 
     Ended jobs that linger in the queue are left out, and so are jobs without a tag.
     """
-    rows: dict[tuple[int, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for job in jobs:
-        if job["tag"] and job["status"] not in _ENDED:
-            rows[job["cluster"], job["tag"]].append(job)
+    found: dict[tuple[int, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row["tag"] and row["status"] not in _ENDED:
+            found[row["cluster"], row["tag"]].append(row)
     return tuple(
-        _cluster(ClusterId(schedd=schedd, cluster=cluster), machine, tag, rows[cluster, tag])
-        for cluster, tag in sorted(rows)
+        _cluster(ClusterId(schedd=schedd, cluster=cluster), machine, tag, found[cluster, tag])
+        for cluster, tag in sorted(found)
     )
 
 
-def _cluster(name: ClusterId, machine: str, tag: str, jobs: list[Mapping[str, Any]]) -> TaggedCluster:
-    states = Counter(job["status"] for job in jobs)
+def _cluster(name: ClusterId, machine: str, tag: str, rows: list[Mapping[str, Any]]) -> TaggedCluster:
+    states: Counter[JobStatus] = Counter()
+    for row in rows:
+        states[row["status"]] += row["jobs"]
     idle, held = states[JobStatus.IDLE], states[JobStatus.HELD]
     return TaggedCluster(
         id=name,
         machine=machine,
         tag=tag,
-        owner=jobs[0]["owner"],
+        owner=rows[0]["owner"],
         idle=idle,
-        running=len(jobs) - idle - held,
+        running=states.total() - idle - held,
         held=held,
-        queued_at=min((float(job["queued_at"]) for job in jobs if job["queued_at"]), default=None),
+        queued_at=min((float(row["queued_at"]) for row in rows if row["queued_at"]), default=None),
     )

@@ -62,13 +62,13 @@ class _Wait:
     unknown: int = 0
     """Unknown jobs at the last poll."""
     unknown_since: float | None = None
-    """Since when no unknown job was found again, steady seconds."""
+    """Since when their number is the same, steady seconds."""
 
     def see(self, counts: ClusterCounts, at: float) -> None:
         """Take one poll's counts, `at` in steady seconds; resolve the wait where they settle it."""
         if counts.unknown == 0:
             self.unknown_since = None
-        elif self.unknown_since is None or counts.unknown < self.unknown:
+        elif self.unknown_since is None or counts.unknown != self.unknown:
             self.unknown_since = at
         self.unknown = counts.unknown
         unknown_s = 0.0 if self.unknown_since is None else at - self.unknown_since

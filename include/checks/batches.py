@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -13,8 +14,10 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 WAITING = 0.5
 """Share of a batch's time that is waiting, from which on threads help."""
+PAUSES = 0.5
+"""So often an item gives up the core by itself; a core that others take tells nothing of the storage."""
 LONG_S = 0.005
-"""Time an item from which on threads cost little, and help where the work is done outside Python."""
+"""CPU time an item from which on threads cost little, and help where the work is done outside Python."""
 
 
 def in_batches(
@@ -32,14 +35,20 @@ def in_batches(
 
     starts = iter(range(0, len(items), size))
     for start in starts:
-        began, cpu = time.perf_counter(), time.thread_time()
+        began, cpu, paused = time.perf_counter(), time.thread_time(), _pauses()
         found = do(items[start : start + size])
         took, worked = time.perf_counter() - began, time.thread_time() - cpu
+        waits = took - worked > WAITING * took and _pauses() - paused >= PAUSES * len(found)
         yield from found
-        if took - worked > WAITING * took or took > LONG_S * len(found):
+        if waits or worked > LONG_S * len(found):
             break
     rest = [items[start : start + size] for start in starts]
     if rest:
         with ThreadPoolExecutor(max_workers=workers) as pool:
             for batch in pool.map(do, rest):
                 yield from batch
+
+
+def _pauses() -> int:
+    """Return how often the calling thread has waited for anything but a core."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw

@@ -80,8 +80,8 @@ class Judgement:
     reject: tuple[tuple[str, str], ...]
     """A check failed on their execution."""
     units: tuple[UnitJudgement, ...]
-    all_ended: bool
-    """Whether every job of the submission is known to have ended."""
+    gathered: Gathered
+    """What was judged; one process a unit, in the same order."""
     notes: tuple[str, ...]
     """One sentence on each thing found that fits no unit."""
 
@@ -140,7 +140,7 @@ def judge(  # noqa: PLR0913  each is evidence of another origin
         duplicates=tuple(sorted(duplicates)),
         reject=tuple(key for unit in units for key in unit.reject),
         units=units,
-        all_ended=gathered.all_ended,
+        gathered=gathered,
         notes=_notes(gathered, plan),
     )
 

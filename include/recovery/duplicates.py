@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from include.batch.pool import JobAd
-    from include.checks.evidence import Evidence, Gathered
+    from include.checks.evidence import Evidence
     from include.checks.judge import Judgement, UnitJudgement
     from include.joblogs.job_history import Histories
 
 CATEGORY = "duplicate"
 
 
-def duplicates_of(judgement: Judgement, gathered: Gathered) -> Iterator[DiagnosisRecord]:
+def duplicates_of(judgement: Judgement) -> Iterator[DiagnosisRecord]:
     """Yield one record for each unit with good outputs beside the accepted one."""
     logs = EventLogs()
-    for unit, evidence in zip(judgement.units, gathered.processes, strict=True):
+    for unit, evidence in zip(judgement.units, judgement.gathered.processes, strict=True):
         if unit.duplicates:
             yield _record(unit, evidence, logs)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from include.bookkeeping.ledger import Ledger
     from include.bookkeeping.records import DiagnosisRecord, JobRecord, OutputRecord, Slice, Submission
     from include.campaign.plan import CampaignPlan, StagePlan
-    from include.checks.evidence import AreaEvidence, Evidence, Gathered
+    from include.checks.evidence import AreaEvidence, Evidence
     from include.checks.judge import Judgement, UnitJudgement
     from include.triage.classify import Triage
     from include.triage.failure import Diagnosis
@@ -61,22 +61,21 @@ def review_stage(tools: Tools, plan: CampaignPlan, stage: StagePlan, item: Slice
 
 
 def _review(tools: Tools, plan: CampaignPlan, stage: StagePlan, submission: Submission) -> Reviewed:
-    from include.checks.evidence import gather, read_areas
+    from include.checks.evidence import read_areas
 
     ads = ads_of(tools.pool, submission)
     area = read_areas(plan, submission)
     known = tools.ledger.jobs(submission.tag)
     judgement = _judge(tools, plan, stage, submission, ads=ads, area=area, known=known)
-    gathered = gather(submission, ads=ads, area=area, known=known)
-    failures = failures_of(stage, submission, judgement, gathered)
+    failures = failures_of(stage, submission, judgement)
     diagnoses = tuple(tools.triage.diagnose(failures))
     reviewed = Reviewed(
         submission=submission,
         judgement=judgement,
         diagnoses=diagnoses,
-        duplicates=tuple(duplicates_of(judgement, gathered)),
+        duplicates=tuple(duplicates_of(judgement)),
     )
-    _record(tools, reviewed, gathered)
+    _record(tools, reviewed)
     return reviewed
 
 
@@ -119,13 +118,11 @@ def _judge(
     )
 
 
-def failures_of(
-    stage: StagePlan, submission: Submission, judgement: Judgement, gathered: Gathered
-) -> list[Failure]:
+def failures_of(stage: StagePlan, submission: Submission, judgement: Judgement) -> list[Failure]:
     """Return what triage is to explain: units proven missing, and held ones."""
     return [
         _failure(stage, submission, unit, evidence)
-        for unit, evidence in zip(judgement.units, gathered.processes, strict=True)
+        for unit, evidence in zip(judgement.units, judgement.gathered.processes, strict=True)
         if unit.state is SubrunState.MISSING or unit.held
     ]
 
@@ -153,7 +150,7 @@ def _failure(stage: StagePlan, submission: Submission, unit: UnitJudgement, evid
     )
 
 
-def _record(tools: Tools, reviewed: Reviewed, gathered: Gathered) -> None:
+def _record(tools: Tools, reviewed: Reviewed) -> None:
     from include.triage.classify import to_record
 
     ledger, now = tools.ledger, tools.clock()
@@ -176,12 +173,13 @@ def _record(tools: Tools, reviewed: Reviewed, gathered: Gathered) -> None:
     # Why these had failed before stays true.
     mended = {unit.process for unit in judgement.units if unit.state is SubrunState.ACCEPTED}
     ledger.record_diagnoses(tag, [*records, *reviewed.duplicates], now=now, mended=mended)
+    gathered = judgement.gathered
     facts = node_facts(gathered)
     if facts:
         ledger.record_node_facts(facts)
     if gathered.event_logs:
         ledger.record_event_logs(tag, gathered.event_logs)
-    if judgement.all_ended:
+    if gathered.all_ended:
         ledger.record_ended(tag, now=now)
 
 

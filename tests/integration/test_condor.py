@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from embedded.pool import PersonalPool
 from embedded.pool_config import Node, PoolSettings
 from include.batch.fake import FakeLedger
 from include.batch.jobsub import JobsubSubmitter
-from include.batch.pool import ClusterId, SubmitRequest
+from include.batch.pool import Awaited, ClusterCounts, ClusterId, SubmitRequest
 from include.batch.pool_process import CONDOR, PoolProcess
 from include.batch.steady_time import Clock
 from include.batch.submission import SubmitLimits, submit_once
@@ -87,6 +89,43 @@ def test_counts_of_many_clusters_are_told_apart(condor: PoolProcess) -> None:
     assert {count.held for count in counts.values()} == {2}
     condor.remove(AP1, [*clusters, foreign], reason="the test is over")
     until(lambda: all(c.removed == 2 for c in condor.counts(AP1, dict.fromkeys(clusters, 2), now=0).values()))
+
+
+def test_jobs_that_never_started_are_counted_by_the_schedd(
+    condor: PoolProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from include.batch.condor import CondorPool
+    from include.batch.condor_queue import ask_queue
+
+    here, tag = CondorPool(), new_tag()
+    many = submit(tag, "true", jobs=10, requirements="false")
+    some = submit(tag, "exec sleep 600", jobs=4, hold="true")
+    act("Release", f"ClusterId == {some} && ProcId < 3")
+
+    def look() -> tuple[ClusterCounts, ClusterCounts]:
+        found = here.counts(AP1, {Awaited(many, tag): 10, Awaited(some, tag): 4}, now=time.time())
+        never, ever = (
+            replace(each, held_longest_s=0, held_shortest_s=0)
+            for each in (found[Awaited(many, tag)], found[Awaited(some, tag)])
+        )
+        return never, ever
+
+    until(lambda: look()[1].running == 3)
+    # One that has started is held, and one that never has is removed.
+    act("Hold", f"ClusterId == {some} && ProcId == 2")
+    until(lambda: look()[1].held == 2)
+    act("Remove", f"ClusterId == {many} && ProcId == 7")
+    until(lambda: look()[0].removed == 1)
+    plain = look()
+    for module in ("condor", "condor_queue"):
+        monkeypatch.setattr(f"include.batch.{module}.FEW_JOBS", 0)
+    assert look() == plain
+    assert (plain[0].idle, plain[0].removed, plain[1].running, plain[1].held) == (9, 1, 2, 2)
+    queued = ask_queue([Awaited(many, tag)], 10, partial(here._query, AP1))[Awaited(many, tag)]
+    assert (queued.fresh, queued.rows) == (9, [])
+    (tagged,) = [each for each in here.tagged(AP1) if each.id.cluster == many]
+    assert (tagged.idle, tagged.running, tagged.held) == (9, 0, 0)
+    condor.remove(AP1, [many, some], reason="the test is over")
 
 
 def test_jobs_nobody_knows_are_unknown(condor: PoolProcess) -> None:

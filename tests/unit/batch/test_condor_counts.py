@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from include.batch.condor_counts import Ended, count_cluster
+from include.batch.condor_queue import QueueRows
 from include.campaign.states import JobStatus
 
 NOON = 1_800_000_000
@@ -21,7 +22,7 @@ def ad(process: int, *, since: int, clock: int, status: JobStatus = JobStatus.HE
 
 
 def ages(ended: Ended, *ads: dict[str, int], steady: float) -> tuple[int, int]:
-    counts = count_cluster(2, list(ads), ended, 0.0, steady=steady)
+    counts = count_cluster(2, QueueRows(rows=list(ads)), ended, 0.0, steady=steady)
     return counts.held_shortest_s, counts.held_longest_s
 
 

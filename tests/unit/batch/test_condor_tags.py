@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from include.batch.condor import CondorPool
 from include.batch.pool import Awaited, ClusterCounts
 from include.campaign.states import JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 AP1 = "ap1.pool"
 X, Y = Awaited(5, "x"), Awaited(5, "y")
@@ -23,8 +26,10 @@ class Schedd(CondorPool):
         self.past: list[dict[str, Any]] = []
         self.asked: list[str] = []
 
-    def _query(self, schedd: str, constraint: str, projection: list[str]) -> list[Any]:
-        assert schedd == AP1
+    def _query(
+        self, schedd: str, constraint: str, projection: Sequence[str], *, grouped: bool = False
+    ) -> list[Any]:
+        assert (schedd, grouped) == (AP1, False)
         self.asked.append(constraint)
         return [{name: row[name] for name in projection if name in row} for row in self.queue]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import pytest
 
+from include.checks import batches
 from include.checks.batches import in_batches
 
 MAIN = threading.get_ident()
@@ -14,6 +16,15 @@ MAIN = threading.get_ident()
 def test_what_never_waits_stays_in_the_calling_thread_and_in_order() -> None:
     seen = list(in_batches(lambda item: (item, threading.get_ident()), range(1000), size=32, workers=4))
     assert seen == [(item, MAIN) for item in range(1000)]
+
+
+def test_a_core_that_others_take_is_no_reason_for_threads() -> None:
+    clocks = {"perf_counter": itertools.count(step=1.0), "thread_time": itertools.count(step=0.001)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, ticks in clocks.items():
+            patch.setattr(batches.time, name, lambda ticks=ticks: next(ticks))
+        seen = list(in_batches(lambda _item: threading.get_ident(), range(100), size=4, workers=4))
+    assert seen == [MAIN] * 100
 
 
 def test_what_waits_goes_on_in_threads_after_the_first_batch() -> None:

@@ -293,7 +293,7 @@ def test_jobs_nobody_can_tell_apart_are_waited_for_as_well(make_site, ad_of, now
     site.submission = replace(site.submission, clusters=(("ap1@pool.test", 50, 1), ("ap1@pool.test", 51, 1)))
     site.ads = [ad_of(0, cluster=50), ad_of(0, cluster=51)]
     judgement = site.judge(now=now)
-    assert judgement.all_ended
+    assert judgement.gathered.all_ended
     assert {unit.state for unit in judgement.units} == {state}
     site.submission = replace(site.submission, state=SubmissionState.ENDED)
     site.ads = []
@@ -321,7 +321,7 @@ def test_what_was_proven_stays_proven_once_history_has_rotated(make_site, ad_of,
     assert after.units[0].verdicts[-1].reason == before.units[0].verdicts[-1].reason
     assert after.units[0].job_id == "41.0@ap1@pool.test"
     assert after.jobs == before.jobs
-    assert (before.all_ended, after.all_ended) == (True, True)
+    assert (before.gathered.all_ended, after.gathered.all_ended) == (True, True)
     assert after.units[1].verdicts[0].reason == ""
 
 
