@@ -45,7 +45,7 @@ class AirflowApi:
     def get(self, path: str, **params: Any) -> dict[str, Any]:
         """Return the JSON of a GET."""
         answer = self._client.get(path, params=params)
-        if answer.status_code >= 500:
+        if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
             answer = self._client.get(path, params=params)
         result: dict[str, Any] = _accepted(answer).json()
         return result
@@ -158,11 +158,12 @@ class AirflowApi:
 
     def question(self, dag_id: str, run_id: str, task_id: str, *, map_index: int) -> dict[str, Any] | None:
         """Return a task's required action, answered or not; None where it has none."""
-        answer = self._client.get(self._question(dag_id, run_id, task_id, map_index))
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            return None
-        found: dict[str, Any] = _accepted(answer).json()
-        return found
+        try:
+            return self.get(self._question(dag_id, run_id, task_id, map_index))
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == httpx.codes.NOT_FOUND:
+                return None
+            raise
 
     def answer(self, dag_id: str, run_id: str, task_id: str, *, map_index: int, option: str) -> None:
         """Answer a task's required action, as a person does in the UI, once the task waits for it.

@@ -88,7 +88,7 @@ class PoolSettings:
     """Bytes of history kept per schedd before the oldest is rotated out."""
     extra: str = ""
     """Configuration text added at the end."""
-    start_timeout_s: float = 30.0
+    start_timeout_s: float = 120.0
     """Seconds that a start may take once the programs are there."""
 
 

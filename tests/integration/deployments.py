@@ -85,7 +85,11 @@ def run_site(
         metadata=metadata,
         **more,
         ports=(0, 0, 0),  # tests of several checkouts may run at once
-        extra_environment={"AIRFLOW__PRODSYS__POLL_INTERVAL": "1", **(environment or {})},
+        extra_environment={
+            "AIRFLOW__PRODSYS__POLL_INTERVAL": "1",
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",  # a second try would have a log of its own
+            **(environment or {}),
+        },
     )
     try:
         deployment.start()

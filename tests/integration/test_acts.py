@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DAG = "drill.acts"
 WAIT = "slice.gen.wait"
-LIMIT_S = 300.0
+LIMIT_S = 600.0
 ACTS = ("cleared", "failed", "succeeded", "run failed", "deleted")
 
 
@@ -32,10 +32,10 @@ def acted(sqlite_site: Site) -> Iterator[dict[str, str]]:
     site, drill = sqlite_site, sqlite_site.deployment.area / "drill"
     make_drill_files(drill, dict.fromkeys(range(201, 201 + len(ACTS)), 2))
     site.api.wait_for_dag(DAG, limit_s=120)
-    runs = {act: site.api.trigger(DAG) for act in ACTS}
-    for run_id in runs.values():
-        wait_until(lambda run_id=run_id: is_waited_for(site, run_id), f"the wait of {run_id}", LIMIT_S)  # type: ignore[misc]
     try:
+        runs = {act: site.api.trigger(DAG) for act in ACTS}
+        for run_id in runs.values():
+            wait_until(lambda run_id=run_id: is_waited_for(site, run_id), f"the wait of {run_id}", LIMIT_S)  # type: ignore[misc]
         yield runs
     finally:
         (drill / "go").touch()

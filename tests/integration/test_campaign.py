@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pytest
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from tests.integration.deployments import Site
 
-RUN_LIMIT_S = 300.0
+RUN_LIMIT_S = 600.0
+Found = TypeVar("Found")
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])
@@ -43,11 +44,13 @@ def failed_tasks(site: Site, dag_id: str, run_id: str) -> str:
     return failures(site.api, dag_id, run_id)
 
 
-def wait_until(true: Callable[[], object], what: str, limit_s: float = 120) -> None:
+def wait_until(true: Callable[[], Found], what: str, limit_s: float = 120) -> Found:
+    """Poll until the condition gives something true, and return it."""
     deadline = time.monotonic() + limit_s
-    while not true():
+    while not (found := true()):
         assert time.monotonic() < deadline, f"not after {limit_s} s: {what}"
         time.sleep(0.3)
+    return found
 
 
 def test_every_subrun_is_accepted_once_and_merged_in_order(quick: tuple[Site, str]) -> None:

@@ -40,6 +40,7 @@ def test_a_killed_part_is_started_again_and_down_ends_what_lost_its_leader(tmp_p
         specs=tmp_path / "specs",
         nodes=(Node(name="wn7", cpus=1), Node(name="wn8", cpus=1, black_hole=True)),
         schedds=("ap1", "ap2"),
+        ports=(0, 0, 0),
         say=said.append,
     )
     try:

@@ -16,6 +16,7 @@ import pytest
 from embedded.pool_config import Node
 from include.batch.package import worker_program
 from include.campaign.states import ActionKind, OutputState
+from include.joblogs.event_log import EventCode
 from include.joblogs.job_history import histories
 from include.triage.classify import Triage
 from include.triage.replay import replay
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from include.bookkeeping.records import DiagnosisRecord, Submission
     from include.joblogs.job_history import JobHistory
 
-LIMIT_S = 480.0
+LIMIT_S = 600.0
 REPOSITORY = "drill.example.org"
 SOUND = ("wn1.pool", "wn2.pool")
 STALE, HOLE = "wn3.pool", "wn4.pool"
@@ -143,18 +144,17 @@ def evict_a_running_job(site: Site, submission: Submission, processes: tuple[int
     schedd, cluster, _ = submission.clusters[0]
 
     def running() -> list[int]:
-        rows = condor(
-            site, "condor_q", "-name", schedd, str(cluster), "-af", "ProcId", "JobStatus", "RemoteHost"
-        )
-        fields = [line.split() for line in rows.splitlines()]
+        """By the event log: in the queue a job runs as soon as it has a shadow."""
+        log = condor(site, "condor_q", "-name", schedd, str(cluster), "-limit", "1", "-af", "UserLog").strip()
         return [
-            int(process)
-            for process, status, host in fields
-            if int(process) in processes and status == "2" and host.rpartition("@")[2] in SOUND
+            job.process
+            for job in (histories(log).values() if log else ())
+            if job.process in processes
+            and job.last_code == EventCode.EXECUTE
+            and job.hosts[-1].rpartition("@")[2] in SOUND
         ]
 
-    wait_until(running, f"one of the jobs {processes} to run", LIMIT_S)
-    process = running()[0]
+    process = wait_until(running, f"one of the jobs {processes} to run", LIMIT_S)[0]
     condor(site, "condor_vacate_job", "-name", schedd, f"{cluster}.{process}")
     return process
 

@@ -154,6 +154,7 @@ def test_a_dag_is_told_and_launched_anew_once_it_is_removed(
     assert len(dagman) == 2
     assert "the launcher must do without" in said
     assert launched.says(LAUNCH).count("is a DAGMan job") == 2
+    until(lambda: len(condor.find_tag(launched.tag)) == 2)  # each DAG's first job is queued
     condor.remove(AP1, dagman, reason="the test")
 
     def gone() -> bool:
@@ -171,7 +172,7 @@ def test_a_campaign_by_a_launcher_accepts_every_subrun_once(sqlite_site: Site) -
     site, dag_id = sqlite_site, "launched.two"
     site.api.wait_for_dag(dag_id, limit_s=120)
     run_id = site.api.trigger(dag_id)
-    assert site.api.follow(dag_id, run_id, limit_s=300) == "success", failed_tasks(site, dag_id, run_id)
+    assert site.api.follow(dag_id, run_id, limit_s=600) == "success", failed_tasks(site, dag_id, run_id)
     for row in site.ledger.stage_progress(dag_id, run_id):
         assert (row.subruns, row.accepted, row.duplicates, row.unknown) == (JOBS, JOBS, 0, 0), row
     sent = {each.stage: each for each in site.ledger.submissions(dag_id, run_id)}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.integration.deployments import Site
 
 LIVE = "logs.live"
-LIMIT_S = 300.0
+LIMIT_S = 600.0
 
 
 def texts(store: LogStore, log: LogInfo) -> list[str]:

@@ -54,8 +54,8 @@ def server(port: int, database: str) -> Iterator[httpx.Client]:
 
 
 def test_two_servers_make_one_log(postgres_url: str) -> None:
-    job = {"Authorization": f"Bearer {job_token(KEY, CLAIMS, expires=time.time() + 60)}"}
-    reader = {"Authorization": f"Bearer {reader_token(KEY, 'ann', expires=time.time() + 60)}"}
+    job = {"Authorization": f"Bearer {job_token(KEY, CLAIMS, expires=time.time() + 3600)}"}
+    reader = {"Authorization": f"Bearer {reader_token(KEY, 'ann', expires=time.time() + 3600)}"}
     with ExitStack() as stack:
         servers = [stack.enter_context(server(port, postgres_url)) for port in free_ports((8790, 8791))]
         for n in range(12):

@@ -234,7 +234,7 @@ def test_a_job_of_a_stopped_pool_runs_again_after_its_lease(state: Path, tmp_pat
     pool.stop()
     pool.start()
     # Until the lease ends, the schedd tries to find the job on its old node.
-    wait(lambda: starts() == 2, 60)
+    wait(lambda: starts() == 2)
 
 
 def test_the_machines_own_htcondor_is_used_when_it_is_on_path(

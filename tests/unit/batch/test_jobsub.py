@@ -201,9 +201,9 @@ def test_submit_passes_arguments_untouched(tmp_path: Path) -> None:
 def test_slow_submit_is_ended_with_all_it_started(tmp_path: Path) -> None:
     submitter = program(tmp_path, 'sleep 300 & echo $! > "$FOLDER/pid"; echo working; wait')
     began = time.monotonic()
-    with pytest.raises(SubmissionAmbiguous, match=r"did not end within 0.5 s") as error:
-        submitter.submit(REQUEST, timeout_s=0.5)
-    assert time.monotonic() - began < 8
+    with pytest.raises(SubmissionAmbiguous, match=r"did not end within 2 s") as error:
+        submitter.submit(REQUEST, timeout_s=2)
+    assert time.monotonic() - began < 12
     assert "| working" in str(error.value)
     status = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/status")
     end = time.monotonic() + 5

@@ -135,7 +135,7 @@ def test_nothing_said_and_nothing_there_is_unknown_and_the_next_try_launches(wor
 
 
 def test_a_schedd_that_left_since_the_last_try_stops_everything(world: LaunchWorld) -> None:
-    world.limits = replace(world.limits, timeout_s=2)
+    world.limits = replace(world.limits, timeout_s=6)
     world.says("hang")
     world.remove((AP1, 1))
     (world.folder / "pool.started").unlink()
@@ -228,7 +228,7 @@ def test_a_part_beside_jobs_without_the_tag_is_never_kept(world: LaunchWorld) ->
 
 
 def test_a_launcher_that_hangs_between_its_calls_is_ended_and_told(world: LaunchWorld) -> None:
-    world.limits = replace(world.limits, timeout_s=2)
+    world.limits = replace(world.limits, timeout_s=6)
     assert "1@ap1@fake has 2 jobs for units 0-1" in world.says("hang")
     assert len(world.clusters()) == 1
 
@@ -257,6 +257,7 @@ def _killed_after_the_first_call(world: LaunchWorld, mode: str) -> None:
     process.start()
     end = time.monotonic() + 20
     while not world.clusters():
+        time.sleep(0.02)
         assert time.monotonic() < end
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()
@@ -271,7 +272,7 @@ def test_the_next_try_waits_for_a_launcher_that_outlives_its_task(world: LaunchW
 
 
 def test_task_and_launcher_killed_between_two_calls(world: LaunchWorld) -> None:
-    world.limits = replace(world.limits, timeout_s=3, grace_s=1)
+    world.limits = replace(world.limits, timeout_s=6, grace_s=1)
     _killed_after_the_first_call(world, "hang")
     assert "1@ap1@fake has 2 jobs for units 0-1" in world.says("two")
     assert len(world.clusters()) == 1

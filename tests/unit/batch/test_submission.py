@@ -58,7 +58,7 @@ def test_adopts_what_a_lost_ledger_forgot(world: World) -> None:
 
 @pytest.mark.parametrize("mode", ["silent", "lie", "hang"])
 def test_adopts_what_jobsub_did_not_own_up_to(world: World, mode: str) -> None:
-    world.limits = replace(world.limits, timeout_s=2)
+    world.limits = replace(world.limits, timeout_s=6)
     row = world.run(mode)
     assert row.state is SubmissionState.SUBMITTED
     assert row.clusters == ((AP1, 1, 2),)
@@ -306,6 +306,7 @@ def test_killed_worker_is_followed_by_exactly_one_cluster(world: World, dies_aft
     reached = world.started if dies_after == "start" else world.clusters
     end = time.monotonic() + 20
     while not reached():
+        time.sleep(0.02)
         assert time.monotonic() < end
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()

@@ -315,4 +315,4 @@ def test_any_script_ends_and_leaves_no_pipe(pieces):
         environment={"PATH": os.defpath}, folder="/",
     )  # fmt: skip
     assert time.monotonic() - started < 7
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before  # fewer where garbage was collected

@@ -142,7 +142,7 @@ def test_a_body_that_never_ends_is_cut_and_others_go_on(store: LogStore) -> None
             yield b"x" * 10_000
 
     async def scenario() -> None:
-        async with serving(store, body_s=0.3) as (client, intake):
+        async with serving(store, body_s=2) as (client, intake):
             slow = asyncio.create_task(client.post(POST_PATH, headers=MINE, content=drip()))
             answer = await client.post(POST_PATH, headers=MINE, content=flood())
             assert answer.status_code == 413

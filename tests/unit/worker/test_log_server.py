@@ -127,7 +127,7 @@ def test_of_a_log_that_grows_too_fast_the_tail_is_sent(job: Any) -> None:
         code, _ = job.run()
     assert code == 0
     sent = sum(len(post.data) for post in server.posts)
-    assert 200_000 < sent < 400_000
+    assert 200_000 < sent < 700_000  # of 2 MB, once or twice a tail
     assert max(len(post.data) for post in server.posts) <= 65536
     assert b"0020000\n" in server.posts[-1].data
 
@@ -214,7 +214,7 @@ def test_a_server_that_is_no_good_costs_a_line(job: Any, answer: Any, why: str |
     ("target", "why"),
     [
         ({"url": "http://127.0.0.1:1/x", "token": "t"}, "Connection refused"),
-        ({"url": "http://no.such.host.invalid/", "token": "t"}, ""),
+        ({"url": "http://a..b/", "token": "t"}, ""),
         ({"url": "ftp://x/", "token": "t"}, "its address is neither http nor https"),
         ({"url": "", "token": "t"}, "its address is neither"),
         ({"url": "http://[::1", "token": "t"}, "ValueError"),

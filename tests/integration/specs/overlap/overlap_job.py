@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Take as long as NAPS says, then write a file: run n takes the n-th time, and after the last the first.
 
-With MARK, a job of reco makes that file first, and one of gen in run 2 waits for it before its nap.
+With GO, a job waits for that file first. With MARK, a job of reco makes that file before its nap, and one of
+gen in run 2 waits for it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from pathlib import Path
 
 def main() -> None:
     """Make one subrun."""
-    mark = os.environ.get("MARK")
+    go, mark = os.environ.get("GO"), os.environ.get("MARK")
+    while go and not Path(go).exists():
+        time.sleep(0.2)
     if mark and os.environ["PRODSYS_STAGE"] == "reco":
         Path(mark).touch()
     while mark and os.environ["PRODSYS_STAGE"] == "gen" and os.environ["PRODSYS_RUN"] == "2":
