@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.bookkeeping.database import LedgerDatabase, insert_if_new
+from include.bookkeeping.database import LedgerDatabase
 from include.bookkeeping.records import ActionRecord
+from include.bookkeeping.rows import insert_if_new
 from include.bookkeeping.tables import actions as action_table
 from include.campaign.states import ActionKind
 

@@ -17,7 +17,8 @@ from include.bookkeeping.admission import (
     decide,
 )
 from include.bookkeeping.admission_tables import HAS_OPEN_JOBS, HAS_PLACE, admissions
-from include.bookkeeping.database import LedgerDatabase, insert_into, submission_row
+from include.bookkeeping.database import LedgerDatabase, submission_row
+from include.bookkeeping.rows import insert_into
 from include.bookkeeping.tables import campaigns, progress_samples, slices, submission_units, submissions
 from include.campaign.states import SubmissionState
 from include.errors import LedgerError

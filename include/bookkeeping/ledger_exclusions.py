@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.bookkeeping.database import LedgerDatabase, insert_into
+from include.bookkeeping.database import LedgerDatabase
 from include.bookkeeping.node_tables import exclusions as exclusion_table
 from include.bookkeeping.records import Exclusion
+from include.bookkeeping.rows import insert_into
 from include.campaign.identifiers import check_node
 from include.errors import LedgerError
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.bookkeeping.database import LedgerDatabase, submission_row, upsert
+from include.bookkeeping.database import LedgerDatabase, submission_row
 from include.bookkeeping.records import ExecutionRecord, JobRecord
+from include.bookkeeping.rows import upsert
 from include.bookkeeping.tables import clusters, submissions
 from include.bookkeeping.tables import executions as execution_table
 from include.bookkeeping.tables import jobs as job_table
@@ -69,11 +70,12 @@ class LedgerJobs(LedgerDatabase):
         with self._read() as connection:
             found = connection.execute(query.order_by(*order))
             return [
-                ExecutionRecord(**{field.name: getattr(row, field.name) for field in fields(ExecutionRecord)})
+                ExecutionRecord(**{name: getattr(row, name) for name in _NAMES[ExecutionRecord]})
                 for row in found
             ]
 
 
+_NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in (JobRecord, ExecutionRecord)}
 _JOB_FIELDS = tuple(field.name for field in fields(JobRecord) if field.name != "status")
 
 
@@ -82,4 +84,4 @@ def _knows_more(new: Any) -> sa.ColumnElement[bool]:
 
 
 def _values(record: JobRecord | ExecutionRecord) -> dict[str, Any]:
-    return {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: getattr(record, name) for name in _NAMES[type(record)]}

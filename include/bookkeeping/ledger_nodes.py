@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.bookkeeping.database import LedgerDatabase, insert_into, upsert
+from include.bookkeeping.database import LedgerDatabase
 from include.bookkeeping.node_tables import node_cvmfs
 from include.bookkeeping.node_tables import node_facts as fact_table
 from include.bookkeeping.records import NodeFact, NodeRevision, NodeTally
+from include.bookkeeping.rows import insert_into, upsert
 from include.bookkeeping.tables import campaigns, jobs, submissions
 from include.campaign.states import JobStatus
 

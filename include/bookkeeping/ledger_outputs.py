@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.bookkeeping.database import IN_LIMIT, LedgerDatabase, slice_row, submission_row, upsert
+from include.bookkeeping.database import LedgerDatabase, slice_row, submission_row
 from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import OutputRecord, UnitState, VerdictRecord
+from include.bookkeeping.rows import in_parts, insert_all, upsert
 from include.bookkeeping.stage_counts import recount
 from include.bookkeeping.tables import campaigns, submission_units, submissions
 from include.bookkeeping.tables import outputs as output_table
@@ -221,8 +223,7 @@ def _replace_verdicts(
         }
         for position, verdict in enumerate(verdicts)
     ]
-    if rows:
-        connection.execute(sa.insert(verdict_table), rows)
+    insert_all(connection, verdict_table, rows)
 
 
 def _replace_states(connection: Connection, place: _Place, states: Sequence[UnitState]) -> None:
@@ -235,14 +236,14 @@ def _replace_states(connection: Connection, place: _Place, states: Sequence[Unit
         if each.process not in there:
             raise LedgerError(f"{place.tag} has no process {each.process}, so it has no state")
         wanted[each.process] = (each.state.value, each.held)
-    changed = [
-        {"at": process, "state": state, "held": held}
-        for process, (state, held) in wanted.items()
-        if there[process] != (state, held)
-    ]
-    if changed:
-        mine = (unit.submission_id == place.submission_id) & (unit.process == sa.bindparam("at"))
-        connection.execute(sa.update(submission_units).where(mine), changed)
+    changed: defaultdict[tuple[str | None, bool], list[int]] = defaultdict(list)
+    for process, new in wanted.items():
+        if there[process] != new:
+            changed[new].append(process)
+    for (state, held), processes in changed.items():
+        for some in in_parts(processes):
+            mine = (unit.submission_id == place.submission_id) & unit.process.in_(some)
+            connection.execute(sa.update(submission_units).where(mine).values(state=state, held=held))
 
 
 def _outputs_by_key(connection: Connection, place: _Place) -> dict[tuple[str, str], Row[Any]]:
@@ -311,10 +312,9 @@ def _move(
     connection: Connection, rows: Sequence[Row[Any]], *, state: OutputState, now: float, **more: float
 ) -> None:
     """Set the state of `rows`; those that have it already keep their time."""
-    ids = [row.id for row in rows if row.state != state]
-    for start in range(0, len(ids), IN_LIMIT):
-        some = output_table.c.id.in_(ids[start : start + IN_LIMIT])
-        connection.execute(sa.update(output_table).where(some).values(state=state, state_at=now, **more))
+    for some in in_parts([row.id for row in rows if row.state != state]):
+        mine = output_table.c.id.in_(some)
+        connection.execute(sa.update(output_table).where(mine).values(state=state, state_at=now, **more))
 
 
 def verdict_record(row: Row[Any]) -> VerdictRecord:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
 from include.bookkeeping.admission_tables import HAS_OPEN_JOBS, admissions
-from include.bookkeeping.database import IN_LIMIT, LedgerDatabase
+from include.bookkeeping.database import LedgerDatabase
 from include.bookkeeping.oversight_records import AcceptedFile, SubmissionFacts
 from include.bookkeeping.records import ProgressSample
+from include.bookkeeping.rows import in_parts
 from include.bookkeeping.tables import (
     clusters,
     dag_runs,
@@ -22,7 +23,7 @@ from include.bookkeeping.tables import (
 from include.campaign.states import OutputState, SubmissionState, SubrunState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy.engine import Connection, Row
 
@@ -47,7 +48,7 @@ class LedgerOversight(LedgerDatabase):
             wanted |= HAS_OPEN_JOBS & (submissions.c.state == SubmissionState.SUBMITTED)
         with self._read() as connection:
             rows = {row.id: row for row in _rows(connection, wanted, dag_id)}
-            for some in _portions(sorted(tags)):
+            for some in in_parts(sorted(tags)):
                 rows |= {row.id: row for row in _rows(connection, submissions.c.tag.in_(some), dag_id)}
             sent = _clusters(connection, list(rows))
             unfinished = [row.id for row in rows.values() if row.state == SubmissionState.SUBMITTED]
@@ -61,7 +62,7 @@ class LedgerOversight(LedgerDatabase):
         """Return the last progress sample of each tag that has one."""
         with self._read() as connection:
             found: dict[str, ProgressSample] = {}
-            for some in _portions(sorted(tags)):
+            for some in in_parts(sorted(tags)):
                 rows = _rows(connection, submissions.c.tag.in_(some), None)
                 last = _last(connection, [row.id for row in rows])
                 found.update({sample.tag: sample for sample, _ in last.values()})
@@ -90,7 +91,7 @@ class LedgerOversight(LedgerDatabase):
         found: dict[str, set[str]] = {tag: set() for tag in tags}
         query = sa.select(submissions.c.tag, outputs.c.execution).join_from(outputs, submissions).distinct()
         with self._read() as connection:
-            for some in _portions(sorted(tags)):
+            for some in in_parts(sorted(tags)):
                 for row in connection.execute(query.where(submissions.c.tag.in_(some))):
                     found[row.tag].add(row.execution)
         return {tag: frozenset(names) for tag, names in found.items()}
@@ -105,11 +106,6 @@ class LedgerOversight(LedgerDatabase):
         return found
 
 
-def _portions(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), IN_LIMIT):
-        yield values[start : start + IN_LIMIT]
-
-
 def _rows(connection: Connection, wanted: sa.ColumnElement[bool], dag_id: str | None) -> list[Row[Any]]:
     waits = admissions.c.submission_id.is_not(None) & admissions.c.admitted_at.is_(None)
     query = sa.select(submissions, waits.label("waits")).outerjoin(admissions).where(wanted)
@@ -120,7 +116,7 @@ def _rows(connection: Connection, wanted: sa.ColumnElement[bool], dag_id: str | 
 
 def _clusters(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[tuple[str, int, int], ...]]:
     found: dict[int, tuple[tuple[str, int, int], ...]] = defaultdict(tuple)
-    for some in _portions(ids):
+    for some in in_parts(ids):
         query = sa.select(clusters).where(clusters.c.submission_id.in_(some))
         for row in connection.execute(query.order_by(clusters.c.schedd, clusters.c.cluster)):
             found[row.submission_id] += ((row.schedd, row.cluster, row.jobs),)
@@ -131,7 +127,7 @@ def _open_units(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
     unit = submission_units.c
     is_open = unit.state.is_(None) | ((unit.state == SubrunState.UNKNOWN) & ~unit.held)
     found: dict[int, int] = {}
-    for some in _portions(ids):
+    for some in in_parts(ids):
         query = sa.select(unit.submission_id, sa.func.count().label("units"))
         rows = connection.execute(
             query.where(unit.submission_id.in_(some), is_open).group_by(unit.submission_id)
@@ -144,7 +140,7 @@ def _last(connection: Connection, ids: Sequence[int]) -> dict[int, Last]:
     """Return submission → its last sample, and the first of the unbroken row of samples that are like it."""
     samples, other = progress_samples, progress_samples.alias("other")
     found: dict[int, Last] = {}
-    for some in _portions(ids):
+    for some in in_parts(ids):
         latest = (
             sa.select(samples.c.submission_id, sa.func.max(samples.c.at).label("at"))
             .where(samples.c.submission_id.in_(some))

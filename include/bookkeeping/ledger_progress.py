@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.bookkeeping.database import LedgerDatabase, insert_into, rows_given
+from include.bookkeeping.database import LedgerDatabase
 from include.bookkeeping.ledger_outputs import verdict_record
 from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import OpenVerdict, ProgressSample
+from include.bookkeeping.rows import insert_into, rows_given
 from include.bookkeeping.subrun_counts import Counts, accepted_kinds, latest_units
 from include.bookkeeping.tables import progress_samples, slices, submissions
 from include.bookkeeping.tables import verdicts as verdict_table

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.bookkeeping.database import IN_LIMIT, LedgerDatabase, slice_row
+from include.bookkeeping.database import LedgerDatabase, slice_row
 from include.bookkeeping.ledger_outputs import output_record
 from include.bookkeeping.ledger_slices import pinned_plan
+from include.bookkeeping.rows import in_parts
 from include.bookkeeping.stage_counts import recount
 from include.bookkeeping.tables import outputs as output_table
 from include.campaign.states import OutputState
@@ -229,6 +230,6 @@ _KEPT = {
 
 
 def _move(connection: Connection, ids: Sequence[int], *, state: OutputState, now: float) -> None:
-    for start in range(0, len(ids), IN_LIMIT):
-        some = output_table.c.id.in_(ids[start : start + IN_LIMIT])
-        connection.execute(sa.update(output_table).where(some).values(state=state, state_at=now))
+    for some in in_parts(ids):
+        mine = output_table.c.id.in_(some)
+        connection.execute(sa.update(output_table).where(mine).values(state=state, state_at=now))

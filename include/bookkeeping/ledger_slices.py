@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.bookkeeping.database import LedgerDatabase, insert_if_new
+from include.bookkeeping.database import LedgerDatabase
 from include.bookkeeping.records import Slice
+from include.bookkeeping.rows import insert_if_new
 from include.bookkeeping.stage_counts import count_new
 from include.bookkeeping.tables import campaigns, dag_runs, experiments, slices
 from include.campaign.plan import CampaignPlan

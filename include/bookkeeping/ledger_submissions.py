@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
 from include.bookkeeping.admission_tables import admissions
-from include.bookkeeping.database import LedgerDatabase, insert_if_new, slice_row, submission_row
+from include.bookkeeping.database import LedgerDatabase, slice_row, submission_row
 from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import AS_PLANNED, RequestChanges, StageUnit, Submission, Unit
+from include.bookkeeping.rows import insert_if_new
 from include.bookkeeping.stage_counts import recount
 from include.bookkeeping.tables import clusters, submission_units, submissions
 from include.campaign.states import SubmissionState, SubrunState

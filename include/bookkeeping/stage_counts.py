@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
 from include.bookkeeping.count_tables import stage_counts, stage_marks
-from include.bookkeeping.database import upsert
+from include.bookkeeping.rows import upsert
 from include.bookkeeping.subrun_counts import Counts, latest_units
 from include.bookkeeping.tables import outputs, slices
 from include.campaign.states import OutputState

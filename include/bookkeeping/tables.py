@@ -37,8 +37,8 @@ class FreeText(sa.TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Escape what cannot be stored."""
-        if value is None:
-            return None
+        if value is None or (value.isascii() and "\x00" not in value):
+            return value
         return value.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 

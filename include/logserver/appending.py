@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 from sqlalchemy.dialects.postgresql import ARRAY  # noqa: TID253  see above
 
-from include.bookkeeping.database import insert_into
+from include.bookkeeping.rows import insert_into
 from include.errors import LogsUnavailable
 from include.logserver.database import LogDatabase
 from include.logserver.lines import words_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
-from include.bookkeeping.database import insert_into
+from include.bookkeeping.rows import insert_into
 from include.logserver.appending import LogAppending, add_words, remove_blocks, remove_words
 from include.logserver.records import BLOCK_BYTES, DAY_S, Expired
 from include.logserver.tables import blocks, logs, refusals, submissions
