@@ -55,7 +55,7 @@ def end(deployment: Deployment, ledger: Ledger, submission: Submission, jobs: in
     for process in range(jobs):
         leave(plan, plan.stages[0], left, process, b"made\n")
     subprocess.run(
-        ["condor_qedit", str(cluster), "NoopJobExitCode", "0", "IsNoopJob", "True"],
+        ["condor_qedit", str(cluster), "ExitCode", "0", "IsNoopJob", "True"],
         env=deployment.environment(),
         check=True,
         capture_output=True,
