@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LIMIT_S = 600.0
 FLOW, NARROW = "overlap.flow", "overlap.narrow"
+SUBMIT = "slice.gen.submit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +36,10 @@ def timelines(sqlite_site: Site) -> dict[str, list[Ran]]:
     for dag_id in (FLOW, NARROW):
         site.api.wait_for_dag(dag_id, limit_s=120)
         runs[dag_id] = site.api.trigger(dag_id)
-    wait_until(
-        lambda: somebody_waits(site, runs[FLOW]), "a submission to be told who holds the room", LIMIT_S
-    )
-    (site.deployment.area / "flow-go").touch()
+    try:
+        wait_until(lambda: somebody_waits(site, runs[FLOW]), "a task to be told who has the room", LIMIT_S)
+    finally:
+        (site.deployment.area / "flow-go").touch()
     for dag_id, run_id in runs.items():
         state = site.api.follow(dag_id, run_id, limit_s=LIMIT_S)
         assert state == "success", failed_tasks(site, dag_id, run_id)
@@ -46,13 +47,9 @@ def timelines(sqlite_site: Site) -> dict[str, list[Ran]]:
 
 
 def somebody_waits(site: Site, run_id: str) -> bool:
-    return any("held by" in log for log in submit_logs(site, FLOW, run_id))
-
-
-def submit_logs(site: Site, dag_id: str, run_id: str) -> list[str]:
-    """Return the logs of the tasks that submit gen, as far as they are."""
-    slices = site.ledger.slices_of(dag_id, run_id)
-    return [site.api.log(dag_id, run_id, "slice.gen.submit", map_index=each.index) for each in slices]
+    tasks = [each for each in site.api.tasks(FLOW, run_id) if each["task_id"] == SUBMIT]
+    waiting = [each["map_index"] for each in tasks if each["state"] == "deferred"]
+    return any("held by" in site.api.log(FLOW, run_id, SUBMIT, map_index=index) for index in waiting)
 
 
 def jobs_of(site: Site, dag_id: str, run_id: str) -> list[Ran]:
@@ -129,7 +126,9 @@ def test_with_one_slice_in_flight_no_two_slices_overlap(timelines: dict[str, lis
 )
 def test_the_log_of_who_waited_says_what_for(sqlite_site: Site, dag_id: str, words: str) -> None:
     run_id = sqlite_site.api.get(f"/dags/{dag_id}/dagRuns")["dag_runs"][0]["dag_run_id"]
-    waited = [log for log in submit_logs(sqlite_site, dag_id, run_id) if words in log]
+    slices = sqlite_site.ledger.slices_of(dag_id, run_id)
+    logs = [sqlite_site.api.log(dag_id, run_id, SUBMIT, map_index=each.index) for each in slices]
+    waited = [log for log in logs if words in log]
     assert all("in the queue" in log for log in waited)
     assert any(
         "held by" in log for log in waited
