@@ -9,7 +9,7 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 from sqlalchemy.dialects import postgresql, sqlite  # noqa: TID253  see above
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy.engine import Connection
 
@@ -68,23 +68,25 @@ def _as_plain_tuples(
     compiled = statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
     places = compiled.positiontup or []
     own = {name: value for name, value in compiled.params.items() if name not in rows[0]}
-    if len(set(places)) != len(places) or set(places) != {*rows[0], *own} or None in own.values():
-        return False  # a default, or a value that is there twice
+    once = len(set(places)) == len(places) and set(places) == {*rows[0], *own}
+    if not once or None in own.values() or compiled.post_compile_params:
+        return False  # a default, a value that is there twice, or a list of values
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    for name, how in _binders(connection, table, rows[0]).items():
-        columns[name] = [how(value) for value in columns[name]]
     columns |= {name: [value] * len(rows) for name, value in own.items()}
+    kinds = {name: table.c[name].type for name in rows[0]} | {name: compiled.binds[name].type for name in own}
+    for name, how in _binders(connection, kinds).items():
+        columns[name] = [how(value) for value in columns[name]]
     tuples = list(zip(*(columns[name] for name in places), strict=True))
     connection.exec_driver_sql(compiled.string, tuples)
     return True
 
 
 def _binders(
-    connection: Connection, table: sa.Table, names: Iterable[str]
+    connection: Connection, kinds: Mapping[str, sa.types.TypeEngine[Any]]
 ) -> dict[str, Callable[[Any], Any]]:
-    """Return name → what turns a value of that column into one for the driver, for those that need it."""
-    kinds = {name: table.c[name].type.dialect_impl(connection.dialect) for name in names}
-    found = {name: kind.bind_processor(connection.dialect) for name, kind in kinds.items()}
+    """Return name → what turns a value of that type into one for the driver, for those that need it."""
+    dialect = connection.dialect
+    found = {name: kind.dialect_impl(dialect).bind_processor(dialect) for name, kind in kinds.items()}
     return {name: how for name, how in found.items() if how is not None}
 
 
@@ -97,8 +99,9 @@ def _as_one_table(
     """
     if connection.dialect.name != "postgresql":
         return None
+    kinds = {name: table.c[name].type for name in rows[0]}
     changes = _binders(
-        connection, table, (name for name in rows[0] if not isinstance(table.c[name].type, sa.JSON))
+        connection, {name: kind for name, kind in kinds.items() if not isinstance(kind, sa.JSON)}
     )
     plain = [{**row, **{name: how(row[name]) for name, how in changes.items()}} for row in rows]
     try:
