@@ -122,7 +122,7 @@ class CondorPool:
     def counts(
         self, schedd: str, clusters: Mapping[Counted, int], *, now: float
     ) -> dict[Counted, ClusterCounts]:
-        """Count jobs by state with one queue query; many take two, and three where none seems to wait or run.
+        """Count jobs by state with one queue query; many take two, three if one has none that wait or run.
 
         History is asked only for what left the queue, and the queue again for what lingers after its end.
 

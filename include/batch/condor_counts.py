@@ -68,7 +68,7 @@ def note_ending(record: Ended, ad: Mapping[str, Any]) -> None:
 
 
 def count_cluster(total: int, queued: QueueRows, ended: Ended, now: float, *, steady: float) -> ClusterCounts:
-    """Count one cluster; a job that is in the queue counts by what the queue says.
+    """Count one cluster; a job that has a row in the queue counts by what that says.
 
     The schedd's clock dates a hold, or `now` where it sends none; from then on it ages by `steady`, because
     a clock may be set.
@@ -82,7 +82,7 @@ def count_cluster(total: int, queued: QueueRows, ended: Ended, now: float, *, st
     room = max(0, total - len(there))
     if queued.fresh_is_news:
         fresh, gone = queued.fresh, _at_most(room - queued.fresh, gone)
-    else:  # what has started since, or ended, is in there or gone
+    else:  # what has started since, or ended, is in there or gone, as far as that is known
         fresh = max(0, min(queued.fresh, room - gone.total()))
     total = max(total, len(there) + fresh + gone.total())
     in_queue = Counter(there.values())

@@ -1,4 +1,4 @@
-"""One watcher a schedd: all waits of a process share one query a poll."""
+"""One watcher a schedd: all waits of a process share a poll."""
 
 from __future__ import annotations
 

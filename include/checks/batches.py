@@ -14,10 +14,10 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 WAITING = 0.5
 """Share of a batch's time that is waiting, from which on threads help."""
-PAUSES = 0.5
+PAUSES = 0.1
 """So often an item gives up the core by itself; a core that others take tells nothing of the storage."""
 LONG_S = 0.005
-"""CPU time an item from which on threads cost little, and help where the work is done outside Python."""
+"""Time an item from which on threads cost little, and help where the work is done outside Python."""
 
 
 def in_batches(
@@ -38,9 +38,11 @@ def in_batches(
         began, cpu, paused = time.perf_counter(), time.thread_time(), _pauses()
         found = do(items[start : start + size])
         took, worked = time.perf_counter() - began, time.thread_time() - cpu
-        waits = took - worked > WAITING * took and _pauses() - paused >= PAUSES * len(found)
+        waits = _pauses() - paused >= PAUSES * len(found)
+        long_s = LONG_S * len(found)
+        slow = took - worked > WAITING * took or took > long_s
         yield from found
-        if waits or worked > LONG_S * len(found):
+        if worked > long_s or (slow and waits):
             break
     rest = [items[start : start + size] for start in starts]
     if rest:

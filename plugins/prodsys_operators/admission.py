@@ -120,7 +120,7 @@ class Telling:
         if waits.holders and now - self._holders_at >= HOLDERS_EVERY_S:
             self._holders_at = now
             for line in waits.holders:
-                self.log.info("held by %s", line)
+                self.log.info("%s", line)
 
     def trouble(self, error: ProdsysError) -> None:
         """Write that nobody answers, once."""
@@ -240,7 +240,7 @@ _holders = Holders()
 def holders_of(ledger: Ledger, limit: Limit, name: str) -> tuple[str, ...]:
     """Return what holds room under a limit, one line each."""
     now = time.time()
-    lines = [held_by(each, now=now) for each in ledger.holders(limit, name, now=now)]
-    if limit is Limit.POOL:
+    lines = [f"held by {held_by(each, now=now)}" for each in ledger.holders(limit, name, now=now)]
+    if lines and limit is Limit.POOL:
         lines.append(by_schedd(ledger.jobs_by_schedd()))
     return tuple(lines)

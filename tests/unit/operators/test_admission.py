@@ -304,7 +304,7 @@ def test_the_figures_are_told_once_a_minute_however_they_change(monkeypatch: pyt
         decision = SimpleNamespace(
             waiting=SimpleNamespace(jobs=5), limit=Limit.POOL, name="", in_flight=second, most=9, place=1
         )
-        holders = ("x",) if second else ()  # those before the first second had just ended
+        holders = ("held by x",) if second else ()  # those before the first second had just ended
         told.tell(Waits(decision=decision, holders=holders))  # type: ignore[arg-type]
     figures = [line for line in lines.lines if line.startswith("waits: ")]
     assert (len(figures), lines.lines.index("held by x"), lines.lines.count("held by x")) == (22, 1, 3)
