@@ -9,16 +9,15 @@ import classad2
 import pytest
 
 from include.batch import condor
-from include.batch.condor import CondorPool
 from include.batch.condor_counts import Ended, count_cluster
 from include.batch.condor_queue import FEW_JOBS, FRESH_PROJECTION, QueueRows, ask_queue
 from include.batch.pool import Awaited, ClusterCounts
 from include.campaign.states import JobStatus
+from tests.unit.batch.schedd_of_rows import AP1, ScheddOfRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-AP1 = "ap1.pool"
 IDLE, RUNNING, HELD = JobStatus.IDLE, JobStatus.RUNNING, JobStatus.HELD
 COMPLETED, REMOVED = JobStatus.COMPLETED, JobStatus.REMOVED
 FIVE, SIX = Awaited(5, "x"), Awaited(6, "y")
@@ -49,26 +48,18 @@ class Queue:
         return [row for row in alike if expression.eval(classad2.ClassAd(row)) is True]
 
 
-class Schedd(CondorPool):
-    """A schedd's queue, and a history that is empty or has what is in `past`."""
+class Schedd(ScheddOfRows):
+    """A schedd with that queue."""
 
     def __init__(self, queue: Queue) -> None:
         super().__init__()
         self.queue = queue
-        self.past: list[dict[str, Any]] = []
 
     def _query(
         self, schedd: str, constraint: str, projection: Sequence[str], *, grouped: bool = False
     ) -> list[Any]:
         assert schedd == AP1
         return self.queue.ask(constraint, projection, grouped=grouped)
-
-    def _history(
-        self, schedd: str, constraint: str, projection: list[str], since: str | None = None
-    ) -> list[Any]:
-        assert (schedd, constraint) == (AP1, "ClusterId == 5")
-        assert since is None or "ClusterId >= 5" in since
-        return [{name: row[name] for name in projection if name in row} for row in self.past]
 
 
 @pytest.fixture

@@ -6,24 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from include.batch.condor import CondorPool
 from include.batch.pool import Awaited, ClusterCounts
 from include.campaign.states import JobStatus
+from tests.unit.batch.schedd_of_rows import AP1, ScheddOfRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-AP1 = "ap1.pool"
 X, Y = Awaited(5, "x"), Awaited(5, "y")
 
 
-class Schedd(CondorPool):
-    """A schedd's queue and history as lists of rows, and what was asked."""
+class Schedd(ScheddOfRows):
+    """A schedd's queue as a list of rows too, and what was asked."""
 
     def __init__(self) -> None:
         super().__init__()
         self.queue: list[dict[str, Any]] = []
-        self.past: list[dict[str, Any]] = []
         self.asked: list[str] = []
 
     def _query(
@@ -32,13 +30,6 @@ class Schedd(CondorPool):
         assert (schedd, grouped) == (AP1, False)
         self.asked.append(constraint)
         return [{name: row[name] for name in projection if name in row} for row in self.queue]
-
-    def _history(
-        self, schedd: str, constraint: str, projection: list[str], since: str | None = None
-    ) -> list[Any]:
-        assert (schedd, constraint) == (AP1, "ClusterId == 5")
-        assert since is None or "ClusterId >= 5" in since
-        return [{name: row[name] for name in projection if name in row} for row in self.past]
 
 
 def row(process: int, tag: str | None, status: JobStatus = JobStatus.IDLE) -> dict[str, Any]:
