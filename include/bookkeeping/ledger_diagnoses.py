@@ -12,6 +12,7 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 from include.bookkeeping.database import LedgerDatabase, submission_row
 from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import DiagnosisRecord, StageDiagnosis
+from include.bookkeeping.rows import insert_all
 from include.bookkeeping.tables import diagnoses as diagnosis_table
 from include.bookkeeping.tables import outputs, slices, submissions
 from include.campaign.states import Remedy
@@ -58,10 +59,7 @@ class LedgerDiagnoses(LedgerDatabase):
                 ),
                 *(dict(row) for row in kept),
             ]
-            if rows:
-                connection.execute(
-                    sa.insert(diagnosis_table), [{**row, "position": n} for n, row in enumerate(rows)]
-                )
+            insert_all(connection, diagnosis_table, [{**row, "position": n} for n, row in enumerate(rows)])
 
     def diagnoses(
         self,

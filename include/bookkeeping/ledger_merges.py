@@ -11,6 +11,7 @@ from include.bookkeeping.database import LedgerDatabase, slice_row
 from include.bookkeeping.ledger_outputs import output_record
 from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import MergeGroup
+from include.bookkeeping.rows import insert_all
 from include.bookkeeping.stage_counts import recount
 from include.bookkeeping.tables import merges, outputs, slices, submissions
 from include.campaign.states import OutputState
@@ -44,7 +45,7 @@ class LedgerMerges(LedgerDatabase):
             connection.execute(sa.delete(merges).where(merges.c.tag == tag))
             common = {"tag": tag, "experiment": experiment, "run": run, "stage": stage, "planned_at": now}
             rows = [{**common, **_values(group)} for group in groups]
-            connection.execute(sa.insert(merges), rows)
+            insert_all(connection, merges, rows)
             recount(
                 connection, pinned_plan(connection, here.dag_id, here.tranche), here.tranche, run, now=now
             )

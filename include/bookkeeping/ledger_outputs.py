@@ -85,9 +85,9 @@ class LedgerOutputs(LedgerDatabase):
             known = _outputs_by_key(connection, place)
             accepted, duplicate = _sort_out(connection, place, _known(place, known, accept))
             rejected = [row for row in _known(place, known, reject) if row.state in GIVEN_STATES]
-            _move(connection, accepted, state=OutputState.ACCEPTED, now=now, accepted_at=now)
-            _move(connection, duplicate, state=OutputState.DUPLICATE, now=now)
-            _move(connection, rejected, state=OutputState.REJECTED, now=now)
+            move(connection, accepted, state=OutputState.ACCEPTED, now=now, accepted_at=now)
+            move(connection, duplicate, state=OutputState.DUPLICATE, now=now)
+            move(connection, rejected, state=OutputState.REJECTED, now=now)
             plan = pinned_plan(connection, place.dag_id, place.tranche)
             recount(connection, plan, place.tranche, place.run, now=now, checked=place.stage)
         counts = (len(accepted), len(duplicate), len(rejected))
@@ -308,10 +308,10 @@ def _covered(taken: dict[int, str], row: Row[Any], *, tag: str) -> bool:
     return bool(inside)
 
 
-def _move(
+def move(
     connection: Connection, rows: Sequence[Row[Any]], *, state: OutputState, now: float, **more: float
 ) -> None:
-    """Set the state of `rows`; those that have it already keep their time."""
+    """Set the state of `rows` of outputs; those that have it already keep their time."""
     for some in in_parts([row.id for row in rows if row.state != state]):
         mine = output_table.c.id.in_(some)
         connection.execute(sa.update(output_table).where(mine).values(state=state, state_at=now, **more))

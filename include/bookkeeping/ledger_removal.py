@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
 from include.bookkeeping.database import LedgerDatabase, slice_row
-from include.bookkeeping.ledger_outputs import output_record
+from include.bookkeeping.ledger_outputs import move, output_record
 from include.bookkeeping.ledger_slices import pinned_plan
-from include.bookkeeping.rows import in_parts
 from include.bookkeeping.stage_counts import recount
 from include.bookkeeping.tables import outputs as output_table
 from include.campaign.states import OutputState
@@ -66,10 +65,8 @@ class LedgerRemoval(LedgerDatabase):
                 safe = {row.id for row in (*merged, *_doubles(every))}
                 rows = _named(connection, outputs, experiment=experiment, run=run)
                 _require_safe(rows, safe)
-                going = [
-                    row.id for row in rows if row.state not in {OutputState.REMOVING, OutputState.REMOVED}
-                ]
-                _move(connection, going, state=OutputState.REMOVING, now=now)
+                going = [row for row in rows if row.state != OutputState.REMOVED]
+                move(connection, going, state=OutputState.REMOVING, now=now)
 
     def finish_removal(self, outputs: Sequence[OutputRecord], *, experiment: str, now: float) -> None:
         """Record that `outputs` are gone; LedgerError if the removal of one was never begun."""
@@ -82,8 +79,7 @@ class LedgerRemoval(LedgerDatabase):
                         raise LedgerError(
                             f"{row.path} is {row.state}: begin its removal before it is removed"
                         )
-                gone = [row.id for row in rows if row.state == OutputState.REMOVING]
-                _move(connection, gone, state=OutputState.REMOVED, now=now)
+                move(connection, rows, state=OutputState.REMOVED, now=now)
                 plan = pinned_plan(connection, here.dag_id, here.tranche)
                 recount(connection, plan, here.tranche, run, now=now)
 
@@ -227,9 +223,3 @@ _KEPT = {
     "this path is no duplicate: it is kept",
 }
 """Why an output that is not safe to remove stays, by its state."""
-
-
-def _move(connection: Connection, ids: Sequence[int], *, state: OutputState, now: float) -> None:
-    for some in in_parts(ids):
-        mine = output_table.c.id.in_(some)
-        connection.execute(sa.update(output_table).where(mine).values(state=state, state_at=now))

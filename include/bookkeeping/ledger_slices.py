@@ -9,7 +9,7 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 
 from include.bookkeeping.database import LedgerDatabase
 from include.bookkeeping.records import Slice
-from include.bookkeeping.rows import insert_if_new
+from include.bookkeeping.rows import insert_all, insert_if_new
 from include.bookkeeping.stage_counts import count_new
 from include.bookkeeping.tables import campaigns, dag_runs, experiments, slices
 from include.campaign.plan import CampaignPlan
@@ -170,7 +170,7 @@ def _add(
     common = {"experiment": plan.experiment, "dag_id": plan.dag_id, "tranche": tranche, "reserved_at": now}
     size = {"first_subrun": pinned.first_subrun, "subruns": pinned.subruns}
     rows = [{**common, **size, "run": run, "slice_index": start + offset} for offset, run in enumerate(runs)]
-    connection.execute(sa.insert(slices), rows)
+    insert_all(connection, slices, rows)
     count_new(connection, pinned, tranche, [(run, pinned.subruns) for run in runs], now=now)
 
 

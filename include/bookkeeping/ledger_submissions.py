@@ -13,7 +13,7 @@ from include.bookkeeping.admission_tables import admissions
 from include.bookkeeping.database import LedgerDatabase, slice_row, submission_row
 from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import AS_PLANNED, RequestChanges, StageUnit, Submission, Unit
-from include.bookkeeping.rows import insert_if_new
+from include.bookkeeping.rows import insert_all, insert_if_new
 from include.bookkeeping.stage_counts import recount
 from include.bookkeeping.tables import clusters, submission_units, submissions
 from include.campaign.states import SubmissionState, SubrunState
@@ -228,7 +228,7 @@ def _insert_units(connection: Connection, submission_id: int, units: Sequence[Un
         }
         for unit in units
     ]
-    connection.execute(sa.insert(submission_units), rows)
+    insert_all(connection, submission_units, rows)
 
 
 def _insert_clusters(
@@ -247,7 +247,7 @@ def _insert_clusters(
         }
         for (schedd, cluster, jobs), first in sorted(set(zip(given, first_units, strict=True)))
     ]
-    connection.execute(sa.insert(clusters), rows)
+    insert_all(connection, clusters, rows)
 
 
 def _load(connection: Connection, wanted: sa.ColumnElement[bool]) -> list[Submission]:

@@ -13,6 +13,7 @@ Each can be used alone; COMMAND --help tells its options, docs/worker-tools.md h
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import itertools
 import json
@@ -46,7 +47,7 @@ CVMFS_ROOT = os.environ.get("PRODSYS_CVMFS_ROOT") or "/cvmfs"
 REPOSITORY = re.compile(r"(\w[\w.-]*)(?::([0-9]{1,18}))?$")
 GUARD_S, LEAST_S, LOOK_S, MAX_GUARD_S, MAX_SECONDS = 180.0, 6.0, 20.0, 86400.0, 1e9
 BLOCK, ECHO_HEAD, ECHO_TAIL = 1 << 20, 16 << 10, 64 << 10
-MAX_FACTS, MAX_FACT, MAX_LOOKS, MAX_ENTRIES = 8000, 200, 64, 1000
+MAX_FACTS, MAX_FACT, MAX_LOOKS, MAX_ENTRIES, MAX_WORDS = 8000, 200, 64, 1000, 20
 # The log server: one post's bytes of log, the most that is sent late, the pauses between posts, time limits.
 PIECE, MOST_BEHIND, FIRST_PAUSE_S, LONGEST_PAUSE_S, HEARTBEAT_S = 64 << 10, 256 << 10, 2.0, 30.0, 60.0
 ANSWER_S, LAST_S, AFTER_FAILURE_S = 5.0, 5.0, 300.0
@@ -766,13 +767,13 @@ class Execution:
         return {**result, **{key: str(value) for key, value in job["environment"].items()}, **variables}
 
     def command(self, unit: Document, values: Document, output: str) -> List[str]:
-        """Return the command line to run."""
+        """Return the command line to run; hadd gets its inputs as a list, whose length has no limit."""
         merge, inputs = self.document["merge"], [path for group in unit["inputs"].values() for path in group]
         if merge and merge.get("method") == "hadd":
             hadd = shutil.which("hadd")
             if not hadd:
                 raise JobError("script", "hadd is not on PATH: set up ROOT in this job", EXIT_NOT_FOUND)
-            return [hadd, "-f", output, *inputs]
+            return [hadd, "-f", output, "@" + self.path("prodsys_inputs.txt")]
         if merge:
             return [self.find_script(), output, *inputs]
         arguments = [fill(item, values) for item in self.document["arguments"]]
@@ -795,7 +796,8 @@ class Execution:
     def run_script(self, command: List[str], environment: Dict[str, str]) -> None:
         """Run the script to its end; JobError unless it went well."""
         self.check_stop()
-        self.note(f"{self.name} on {self.report['host']}: {' '.join(command)}")
+        more = f" … and {len(command) - MAX_WORDS} more" if len(command) > MAX_WORDS else ""
+        self.note(f"{self.name} on {self.report['host']}: {' '.join(command[:MAX_WORDS])}{more}")
         with open(self.path("job.log"), "ab") as log:
             streams: Document = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
             place: Document = {"cwd": self.path("work"), "env": environment, "start_new_session": True}
@@ -803,7 +805,11 @@ class Execution:
                 child = subprocess.Popen(command, **streams, **place)
             except OSError as error:
                 code = EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_CODES["script"]
-                text = f"could not start {command[0]}: {error.strerror}; is its interpreter here?"
+                text = f"{error.strerror}; is its interpreter here?"
+                if error.errno == errno.E2BIG:
+                    size = sum(len(os.fsencode(word)) + 1 for word in command)
+                    text = f"its {len(command) - 1} arguments have {size} bytes, more than this node takes"
+                text = f"could not start {command[0]}: {text}"
                 raise JobError("script", text, code) from error
             code = self.stop.wait(child)
         usage, asked = resource.getrusage(resource.RUSAGE_CHILDREN), self.stop.asked

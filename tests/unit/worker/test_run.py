@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import zlib
@@ -248,12 +249,25 @@ class TestMerge:
         job.document["script"] = None
         tools = job.base / "tools"
         tools.mkdir()
-        (tools / "hadd").write_text('#!/bin/sh\necho "$@" > "$2"\n')
+        (tools / "hadd").write_text('#!/bin/sh\n[ "$1 $#" = "-f 3" ] && cat "${3#@}" > "$2"\n')
         (tools / "hadd").chmod(0o755)
         job.environment["PATH"] = f"{tools}:/usr/bin:/bin"
         assert job.run()[0] == 0
-        words = Path(job.report()["outputs"][0]["path"]).read_text().split()
-        assert (words[0], words[2:]) == ("-f", inputs)
+        assert Path(job.report()["outputs"][0]["path"]).read_text().splitlines() == inputs
+
+    def test_a_command_line_that_is_too_long_says_so(self, job: Any) -> None:
+        name = "x" * 200
+        (job.base / name).write_text("content\n")
+        self.inputs(job, "command")
+        job.script("exit 0\n")
+        inputs = [str(job.base / name)] * 12_000
+        job.document["units"] = [{"first_subrun": 0, "last_subrun": 11_999, "inputs": {"files": inputs}}]
+        code, text = job.run()
+        assert code == 126
+        error = job.report()["error"]
+        assert re.search(r"its 12001 arguments have \d{7} bytes, more than this node takes$", error), error
+        assert "… and 11982 more" in text
+        assert len(text) < 20_000
 
     def test_without_hadd(self, job: Any) -> None:
         self.inputs(job, "hadd")
