@@ -74,7 +74,7 @@ def build_job(
     document = job_document(plan, stage, slice_run=slice_run, units=units, tag=tag, sums=beside.sums)
     target = beside.log_target
     document["log_server"] = None if target is None else {"url": target.url, "token": target.token}
-    text = json.dumps(document, indent=1) + "\n"
+    text = job_file_text(document)
     folder = work_dir.absolute()
     path = folder / JOB_FILE
     number = 1
@@ -141,6 +141,13 @@ def job_document(
         "merge": {"method": stage.merge.method} if stage.merge is not None else None,
         "node": None if stage.node is None else _node(stage.node),
     }
+
+
+def job_file_text(document: Mapping[str, Any]) -> str:
+    """Return job.json's text: units come last and have a line each, so that a job parses its own alone."""
+    head = json.dumps({key: value for key, value in document.items() if key != "units"}, indent=1)
+    units = ",\n".join(json.dumps(unit, separators=(",", ":")) for unit in document["units"])
+    return head.removesuffix("\n}") + f',\n "units": [\n{units}\n ]\n}}\n'
 
 
 def launcher_call(

@@ -90,7 +90,11 @@ def test_job_file_follows_the_contract(tmp_path: Path) -> None:
         plan(stage()), stage(), slice_run=1000, units=UNITS, tag=TAG, work_dir=tmp_path / 'w "o" rk'
     )
     JobsubSubmitter().command(request)
-    job = json.loads(Path(request.files[0]).read_text())
+    text = Path(request.files[0]).read_text()
+    job = json.loads(text)
+    lines = text.splitlines()
+    first = lines.index(' "units": [') + 1
+    assert [json.loads(line.rstrip(",")) for line in lines[first:-2]] == job["units"], "a line each, and last"
     assert set(job) == {
         *("version", "tag", "experiment", "campaign", "stage", "run", "script", "arguments", "environment"),
         *("events", "units", "outputs", "outstage", "logs", "merge", "node", "log_server"),

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from include.batch.package import job_file_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -93,7 +95,9 @@ class Job:
         self.script(good + more, **options)
 
     def write_job_file(self) -> None:
-        text = json.dumps(self.document, ensure_ascii=False)
+        """Write job.json as prodsys does."""
+        known = isinstance(self.document["units"], list)
+        text = job_file_text(self.document) if known else json.dumps(self.document)
         (self.sent / "job.json").write_text(text, encoding="utf-8")
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
@@ -111,7 +115,12 @@ class Job:
         )
 
     def run(self, *options: str) -> tuple[int, str]:
-        job = self.start(*options)
+        self.write_job_file()
+        return self.run_only(*options)
+
+    def run_only(self, *options: str) -> tuple[int, str]:
+        """Run the program without writing job.json."""
+        job = self.start_only(*options)
         text, _ = job.communicate(timeout=60)
         return job.returncode, text.decode()
 

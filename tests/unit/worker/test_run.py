@@ -141,6 +141,30 @@ def test_unit_of_the_process(job: Any, environment: dict[str, str], unit: int) -
     assert report["process"] == int(environment["PROCESS"])
 
 
+@pytest.mark.parametrize("indent", [None, 1, 2])
+def test_job_file_of_any_layout(job: Any, indent: int | None) -> None:
+    job.document["environment"] = {"units": ' "units": [', "TEXT": "größe"}
+    job.good_script('echo "$TEXT"\n')
+    (job.sent / "job.json").write_text(json.dumps(job.document, indent=indent, ensure_ascii=False))
+    code, text = job.run_only()
+    assert code == 0, text
+    assert job.report()["first_subrun"] == 3
+    assert "größe" in text
+
+
+def test_a_job_reads_only_its_own_unit(job: Any) -> None:
+    job.document["environment"] = {"units": ' "units": [\n'}
+    job.good_script()
+    job.write_job_file()
+    path = job.sent / "job.json"
+    path.write_text(path.read_text().replace('"first_subrun":4', '"first_subrun":four'))
+    assert job.run_only()[0] == 0
+    assert job.report()["first_subrun"] == 3
+    job.environment["PROCESS"] = "1"
+    assert job.run_only()[0] == 84
+    assert {"unit 1 is not JSON" in str(report["error"]) for report in job.reports()} == {True, False}
+
+
 @pytest.mark.parametrize(("process", "unit"), [("0", 4), ("1", None)])
 def test_first_unit(job: Any, process: str, unit: int | None) -> None:
     job.environment["PROCESS"] = process
