@@ -66,8 +66,10 @@ class LedgerProgress(LedgerDatabase):
             counted = Counts(connection, mine, [stage.name for stage in plan.stages if stage.is_merge])
             return [counted.of(stage) for stage in plan.stages]
 
-    def open_verdicts(self, dag_id: str, tranche: str) -> list[OpenVerdict]:
-        """Return why subruns of the tranche are not accepted, as far as they were checked.
+    def open_verdicts(
+        self, dag_id: str, tranche: str, run: int | None = None, stage: str | None = None
+    ) -> list[OpenVerdict]:
+        """Return why subruns of the tranche (of one run, of one stage) are not accepted, as far as checked.
 
         That is one verdict a process of the last submission that was to make them: the last that is not
         passed, which decided. In order of submission and process.
@@ -75,9 +77,10 @@ class LedgerProgress(LedgerDatabase):
         with self._read() as connection:
             plan = pinned_plan(connection, dag_id, tranche)
             kinds = {stage.name: len(stage.outputs) for stage in plan.stages}
-            rows = connection.execute(
-                _not_passed((slices.c.dag_id == dag_id) & (slices.c.tranche == tranche))
-            )
+            mine = (slices.c.dag_id == dag_id) & (slices.c.tranche == tranche)
+            if run is not None:
+                mine &= slices.c.run == run
+            rows = connection.execute(_not_passed(mine, stage))
             last = {(row.id, row.process): row for row in rows if row.kinds < kinds.get(row.stage, 0)}
             return [_open_verdict(row) for row in last.values()]
 
@@ -116,7 +119,7 @@ def _note_open_jobs(connection: Connection, latest: Sequence[tuple[Any, Progress
         connection.execute(sa.update(submissions).where(mine).values(jobs_open=jobs_open), changed)
 
 
-def _not_passed(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def _not_passed(mine: sa.ColumnElement[bool], stage: str | None) -> sa.Select[Any]:
     """Return the verdicts that are not passed, in order, with how many outputs are accepted all the same."""
     latest, judged = latest_units(mine), verdict_table.c
     here = (judged.submission_id == latest.c.submission_id) & (judged.process == latest.c.process)
@@ -130,6 +133,7 @@ def _not_passed(mine: sa.ColumnElement[bool]) -> sa.Select[Any]:
         .join(verdict_table, here)
         .join(submissions, submissions.c.id == latest.c.submission_id)
         .where(latest.c.place == 1, judged.outcome != Outcome.PASSED)
+        .where(sa.true() if stage is None else latest.c.stage == stage)
         .order_by(submissions.c.id, latest.c.process, judged.position)
     )  # fmt: skip
 

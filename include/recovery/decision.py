@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from include.bookkeeping.records import AS_PLANNED, RequestChanges
 from include.campaign.states import Remedy
+from include.triage.categories import UNCLASSIFIED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +28,6 @@ MOST_PLACES = 0.5
 LISTABLE = re.compile(r"[A-Za-z0-9._-]+")
 """A node or site that HTCondor's lists can hold; one with a blank, say, cannot be kept off."""
 FINAL = frozenset({Remedy.NONE, Remedy.PERSON})
-UNCLASSIFIED = "unclassified"
 
 
 class Act(StrEnum):
@@ -96,7 +96,8 @@ def decide(standing: Standing, stage: StagePlan, past: Past, *, forced: bool = F
         return Decision(act=Act.ASK, why=f"{held}; {numbers}")
     wanted = {subrun for subrun, remedy in remedies.items() if remedy not in FINAL | spent} | standing.fresh
     if not standing.enough(done + len(wanted)):
-        return Decision(act=Act.ASK, why=f"{_hopeless(standing, len(wanted), spent)}; {numbers}")
+        others = f"; the {len(wanted)} others would not reach the threshold" if wanted else ""
+        return Decision(act=Act.ASK, why=f"{_hopeless(stage, past, remedies, spent)}{others}; {numbers}")
     allowed = stage.recovery.attempts
     if not left:
         return Decision(act=Act.ASK, why=f"all {allowed} recoveries are spent; {numbers}")
@@ -185,14 +186,34 @@ def _worst(past: Past, remedies: Mapping[int, Remedy], remedy: Remedy) -> tuple[
     return tuple(sorted(worst[:most]))
 
 
-def _hopeless(standing: Standing, wanted: int, spent: Iterable[Remedy]) -> str:
-    final = len(standing.missing) + len(standing.fresh) - wanted
-    capped = ", ".join(sorted(remedy.value for remedy in spent))
-    why = f" (at the cap of the spec's `recovery` for {capped})" if capped else ""
-    return (
-        f"no recovery mends it: {final} subruns failed for causes that submitting again does not cure{why}, "
-        f"and the {wanted} others would not reach the threshold"
-    )
+def _hopeless(stage: StagePlan, past: Past, remedies: Mapping[int, Remedy], spent: Iterable[Remedy]) -> str:
+    """Say why no recovery by itself helps, and what would."""
+    counts = Counter(remedies.values())
+    last, asked = past.last, stage.resources
+    had = {
+        Remedy.MORE_MEMORY: f"{last.memory_mb or asked.memory_mb} MB of memory",
+        Remedy.MORE_DISK: f"{last.disk_kb or asked.disk_kb} KB of disk",
+        Remedy.MORE_TIME: f"{last.lifetime_s or asked.lifetime_s} s of lifetime",
+    }
+    parts = [
+        f"{counts[remedy]} subruns need more than {had[remedy]}, which is at the cap ({remedy.value}): "
+        "'Recover again' asks for that once more, and another cap in the spec counts for new dag_runs"
+        for remedy in sorted(spent)
+    ]
+    if counts[Remedy.PERSON]:
+        parts.append(
+            f"{counts[Remedy.PERSON]} subruns wait for a person: do what is named below, then recover again"
+        )
+    twice = {
+        subrun
+        for subrun, remedy in remedies.items()
+        if remedy is Remedy.NONE and past.diagnoses[subrun][-1].remedy is not Remedy.NONE
+    }
+    if twice:
+        parts.append(f"{len(twice)} subruns failed twice in the same way, which no rule explains")
+    if final := counts[Remedy.NONE] - len(twice):
+        parts.append(f"{final} subruns failed for causes that submitting again does not cure")
+    return f"no recovery by itself mends it: {'; '.join(parts)}"
 
 
 def _share(part: int, whole: int) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from include.bookkeeping.records import StageDiagnosis
 from include.recovery.background import background, background_of
 from include.recovery.duplicates import CATEGORY as DUPLICATE
+from include.recovery.undecided import undecided
 from include.triage.classify import to_record
 from include.triage.groups import group
 from include.triage.story import escaped, markdown, story
@@ -31,16 +32,22 @@ OPTIONS_TEXT = """\
 """
 
 
-def story_of(standing: Standing, reviewed: Sequence[Reviewed], facts: Sequence[NodeFact] = ()) -> list[str]:
+def story_of(
+    standing: Standing,
+    reviewed: Sequence[Reviewed],
+    facts: Sequence[NodeFact] = (),
+    not_known: Sequence[str] = (),
+) -> list[str]:
     """Return the lines for a check's log: the numbers, the causes of what is still missing, what is odd.
 
-    `facts` are those of all nodes: what failing ones have in common is said.
+    `facts` are those of all nodes: what failing ones have in common is said. `not_known` are `undecided`'s.
     """
     lines = [headline(standing)]
     lines += [_submission(each) for each in reviewed]
     still_open = standing.missing | standing.held
     known = background(((each.submission, each.judgement.jobs) for each in reviewed), facts)
-    lines += story(group(_open(reviewed, still_open), background=known))
+    groups = group(_open(reviewed, still_open), background=known)
+    lines += [*not_known, *(story(groups) if groups or not not_known else ())]
     lines += list(_notes(reviewed))
     return lines
 
@@ -58,16 +65,26 @@ def headline(standing: Standing) -> str:
     )
 
 
-def question(ledger: Ledger, item: Slice, stage: str, decision: Decision) -> tuple[str, str]:
+def question(ledger: Ledger, item: Slice, standing: Standing, decision: Decision) -> tuple[str, str]:
     """Return the subject and the Markdown body of what a person is asked."""
+    stage = standing.stage
     found = ledger.diagnoses(
         dag_id=item.dag_id, tranche=item.tranche, run=item.run, stage=stage, open_only=True
     )
     failed = [each for each in found if each.diagnosis.category != DUPLICATE]
     known = background_of(ledger, [(item.dag_id, item.tranche, item.run)], stage)
-    causes = markdown(group(failed, background=known))
+    not_known, groups = undecided(ledger, item, standing), group(failed, background=known)
+    causes = "".join(f"{_item(line)}\n" for line in not_known)
+    if groups or not not_known:
+        causes += f"\n{markdown(groups)}"
     subject = f"{stage}, run {item.run}: what next?"
     return subject, f"**{stage}, run {item.run}**: {escaped(decision.why)}.\n\n{causes}\n\n{OPTIONS_TEXT}"
+
+
+def _item(line: str) -> str:
+    """Return one of `undecided`'s lines as Markdown: an item, or what belongs to the one before."""
+    text = escaped(line.strip())
+    return f"   - {text}" if line.startswith(" ") else f"- **{text}**"
 
 
 def _submission(reviewed: Reviewed) -> str:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from include.campaign.states import Remedy
+from include.triage.categories import UNCLASSIFIED
 from include.triage.facts import clean
 
 if TYPE_CHECKING:
@@ -61,7 +62,14 @@ def title(one: Group) -> str:
     """Return a group in one line."""
     name = f"{one.category}/{one.rule}" if one.rule else one.category
     count = f"{one.subruns} subruns" + (f" ({one.jobs} jobs)" if one.jobs != one.subruns else "")
-    return f"{one.stage}: {count}: {one.cause} [{name}]; {WILL[one.remedy]}"
+    return f"{one.stage}: {count}: {one.cause} [{name}]; {will(one)}"
+
+
+def will(one: Group) -> str:
+    """Say whether a recovery helps; of what no rule explains nobody knows."""
+    if one.category == UNCLASSIFIED and one.remedy is Remedy.SAME:
+        return "a recovery may help, or not"
+    return WILL[one.remedy]
 
 
 def markdown(groups: Sequence[Group], *, limit: int = MAX_MARKDOWN) -> str:

@@ -60,6 +60,7 @@ def look(task: SliceOperator, scope: Scope) -> Standing:
     from include.recovery.review import review_stage
     from include.recovery.standing import standing_of
     from include.recovery.story import story_of
+    from include.recovery.undecided import undecided
 
     stage, log = scope.plan.stage(task.stage), task.log
     with open_tools(scope.settings, scope.ledger) as tools:
@@ -67,7 +68,8 @@ def look(task: SliceOperator, scope: Scope) -> Standing:
         standing = standing_of(scope.ledger, scope.plan, stage, scope.slice)
         task.counts = standing.counts
         metrics.checked(scope, stage.name)
-        lines = story_of(standing, reviewed, scope.ledger.node_facts())
+        not_known = undecided(scope.ledger, scope.slice, standing)
+        lines = story_of(standing, reviewed, scope.ledger.node_facts(), not_known)
         note_categories(scope, reviewed, log=log)
         if any(each.diagnoses for each in reviewed):
             lines += exclude_by_record(scope.ledger, now=tools.clock())

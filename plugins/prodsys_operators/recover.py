@@ -121,7 +121,7 @@ class RecoverOperator(SliceOperator):
         if said and not wanted_by_a_person(scope.ledger, scope.slice, self.stage):
             if not (last_try(context) or (waited and standing.running)):
                 raise StageUnknown(f"{said}; looking again later")
-            self.ask(context, scope, Decision(act=Act.ASK, why=f"{said}; {standing.counts}"))
+            self.ask(context, scope, standing, Decision(act=Act.ASK, why=f"{said}; {standing.counts}"))
         return standing
 
     def go_on(self, context: Context, scope: Scope, standing: Standing) -> dict[str, int]:
@@ -139,11 +139,11 @@ class RecoverOperator(SliceOperator):
         if decision.act is Act.RECOVER:
             self.recover(scope, standing, decision)
         elif decision.act is Act.ASK:
-            self.ask(context, scope, decision)
-        self.run_own_checks(context, scope)
+            self.ask(context, scope, standing, decision)
+        self.run_own_checks(context, scope, standing)
         return figures(standing)
 
-    def run_own_checks(self, context: Context, scope: Scope) -> None:
+    def run_own_checks(self, context: Context, scope: Scope, standing: Standing) -> None:
         """Ask a person where a check of the experiment's own speaks against the stage as a whole."""
         from include.campaign.states import Outcome
         from include.recovery.decision import Act, Decision
@@ -151,7 +151,7 @@ class RecoverOperator(SliceOperator):
 
         verdicts = self.own_verdicts(scope)
         if wrong := said(verdicts, Outcome.FAILED):
-            self.ask(context, scope, Decision(act=Act.ASK, why=wrong))
+            self.ask(context, scope, standing, Decision(act=Act.ASK, why=wrong))
         if unclear := said(verdicts, Outcome.UNKNOWN):
             raise StageUnknown(f"{self.stage}, run {scope.slice.run}: {unclear}")
 
@@ -208,11 +208,11 @@ class RecoverOperator(SliceOperator):
         self.defer(trigger=trigger, method_name="resume", timeout=LIMIT)
         raise AssertionError
 
-    def ask(self, context: Context, scope: Scope, decision: Decision) -> NoReturn:
+    def ask(self, context: Context, scope: Scope, standing: Standing, decision: Decision) -> NoReturn:
         """Ask a person, with what triage found; or fail, where the spec says so."""
         from include.recovery.story import question
 
-        subject, body = question(scope.ledger, scope.slice, self.stage, decision)
+        subject, body = question(scope.ledger, scope.slice, standing, decision)
         self.log.info("%s", body)
         if scope.plan.stage(self.stage).recovery.then == "fail":
             raise AirflowFailException(f"{decision.why}. Mend the cause, then clear the stage's check task")

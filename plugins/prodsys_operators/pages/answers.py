@@ -13,6 +13,7 @@ from fastapi import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from include.progress.bars import PARTS
+from include.triage.story import will
 from prodsys_operators.pages import wording
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     names = ("moment", "second", "iso", "span", "size", "percent", "number", "rate", "bar_text", "bar_parts")
-    made.filters.update({name: getattr(wording, name) for name in names})
+    made.filters.update({name: getattr(wording, name) for name in names} | {"will": will})
     made.globals.update(end=wording.end, parts=wording.PART_NAMES, all_parts=PARTS)
     return made
 

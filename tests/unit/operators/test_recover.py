@@ -216,6 +216,11 @@ def test_what_is_not_proven_is_put_to_a_person_once_looking_has_not_helped(
     with pytest.raises(TaskAwaitingInput):
         recover().execute(context(last=True))
     assert "3 subruns are unknown" in questions[-1]
+    assert "Nothing failed" not in questions[-1]
+    reason = "the ad says exit code 0, but the outstage area is not there: is the storage mounted?"
+    assert f"not known: 3 subruns: {reason}" in questions[-1]
+    assert "evidence: /" in questions[-1]
+    assert "to do: mend what keeps it from being known" in questions[-1]
     assert recover().answered(context(), answer(ACCEPT))["accepted"] == 0
 
     with pytest.raises(TaskDeferred) as deferred:

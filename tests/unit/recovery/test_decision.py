@@ -62,7 +62,17 @@ def test_it_stops_at_once_where_no_recovery_would_reach_the_threshold() -> None:
     causes = {**dict.fromkeys(range(35), Remedy.NONE), **dict.fromkeys(range(35, 40), Remedy.SAME)}
     found = outcome(accepted=60, missing=causes)
     assert found.act is Act.ASK
-    assert "no recovery mends it: 35 subruns" in found.why
+    assert found.why.startswith(
+        "no recovery by itself mends it: 35 subruns failed for causes that submitting again does not cure; "
+        "the 5 others would not reach the threshold; 60 of 100"
+    )
+
+
+def test_what_a_person_can_mend_is_not_called_hopeless() -> None:
+    causes = {**dict.fromkeys(range(30), Remedy.PERSON), **dict.fromkeys(range(30, 40), Remedy.NONE)}
+    found = outcome(accepted=60, missing=causes)
+    assert "30 subruns wait for a person: do what is named below, then recover again; 10 subruns" in found.why
+    assert "others" not in found.why
 
 
 def test_a_person_may_force_it() -> None:
@@ -109,8 +119,9 @@ def test_what_ran_out_is_raised_within_the_cap(remedy: Remedy, name: str, raised
     assert getattr(again.changes, name) == 2000, "the cap is twice the stage's own"
     capped = outcome(accepted=80, missing=causes, recovery=1, past={"last": RequestChanges(**{name: 2000})})
     assert capped.act is Act.ASK
-    assert remedy.value in capped.why
-    assert "cap" in capped.why
+    assert "20 subruns need more than 2000 " in capped.why
+    assert f"at the cap ({remedy.value}): 'Recover again' asks for that once more" in capped.why
+    assert "new dag_runs" in capped.why
 
 
 def test_memory_covers_what_was_seen_to_be_used() -> None:
@@ -177,4 +188,7 @@ def test_what_fails_twice_alike_and_unexplained_is_not_tried_a_third_time() -> N
     )
     twice = {subrun: rows * 2 for subrun, rows in odd.items()}
     assert decide(standing, plan, Past(diagnoses=odd, last=AS_PLANNED)).act is Act.RECOVER
-    assert decide(standing, plan, Past(diagnoses=twice, last=AS_PLANNED)).act is Act.ASK
+    found = decide(standing, plan, Past(diagnoses=twice, last=AS_PLANNED))
+    assert found.act is Act.ASK
+    assert "20 subruns failed twice in the same way, which no rule explains" in found.why
+    assert "does not cure" not in found.why

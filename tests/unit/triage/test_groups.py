@@ -179,6 +179,8 @@ def test_the_story() -> None:
     ]
     assert "    unusual: all 8 ended with exit code 139" in lines
     assert story([]) == ["triage: nothing failed"]
+    odd = group([failed(0, category="unclassified", rule="", remedy=Remedy.SAME)])
+    assert "a recovery may help, or not" in story(odd)[1]
     assert "and 1 rarer cause with 2 subruns: `prodsys triage` lists all" in story(groups, shown=1)
 
 
