@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from include.batch.pool import ClusterId, SubmitAnswer
 from include.batch.requirements import REQUEUE_LINES, exclusion_lines, with_requirement
-from include.batch.submit_command import run, story, telling, which
+from include.batch.submit_command import TOKEN, run, story, telling, which
 from include.campaign.jobsub_options import changed_by_jobsub, check_jobsub_options
 from include.errors import MissingTool, SubmissionAmbiguous, SubmissionRefused
 
@@ -110,8 +110,10 @@ def judge(
         msg = f"{who} refused: {telling(output)}\n{text}\n{todo}"
         raise SubmissionRefused(msg)
     why = f"did not end within {timeout_s:g} s and was killed" if exit_code is None else "named no job id"
+    said = telling(output)
+    token = "Likely the token: renew it here, for the user that this runs as.\n" if TOKEN.search(said) else ""
     msg = (
-        f"{who} {why}: jobs may or may not exist.\n{text}\n"
+        f"{who} {why} ({said}): jobs may or may not exist.\n{text}\n{token}"
         "Do not submit by hand: the tag decides. The next try adopts what carries it, and submits only once "
         "every schedd has answered that nothing does."
     )

@@ -24,6 +24,8 @@ KILL_AFTER_S = 10
 MAX_OUTPUT = 4_000_000
 """Bytes of output that are read; jobsub_submit writes a few kilobytes."""
 LAST_LINES = 12
+TOKEN = re.compile(r"htgettoken|bearer ?token|token (has )?expired|credential|proxy", re.IGNORECASE)
+"""What jobsub_submit says where the submitter's token or proxy is not good."""
 
 
 def which(program: str, environment: Mapping[str, str] | None) -> str | None:
@@ -100,7 +102,8 @@ def story(output: str, *, exit_code: int | None, command: list[str], timeout_s: 
 
 
 def telling(output: str) -> str:
-    """Return up to three lines of the output that say why, in one line."""
-    lines = [line.strip() for line in output.splitlines() if TELLING.search(line)]
+    """Return up to three lines of the output that say why, else its last one, in one line."""
+    every = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line for line in every if TELLING.search(line)] or every[-1:]
     lines = [line for line in lines if not line.startswith("usage:")] or lines
     return " / ".join(dict.fromkeys(line[:300] for line in lines[:3])) or "no reason given"

@@ -43,6 +43,8 @@ REFUSED = {
 }
 """Option → why it is refused, and what to do."""
 
+_DASHES = ("\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "\u2015", "\u2212")
+"""What text programs make of a hyphen."""
 _LINES = ("-l", "--lines")
 _LETTERS_WITH_VALUE = frozenset("cdilrtL")
 """What follows such a letter in the same word is its value, not another letter."""
@@ -62,6 +64,8 @@ def check_jobsub_options(options: Iterable[str]) -> None:
         if line_follows and not word.startswith("-"):
             _check_line(word)
         line_follows = False
+        if word.startswith(_DASHES):
+            raise ValueError(f"{shown(word)} begins with U+{ord(word[0]):04X}, which is no hyphen: write '-'")
         if word == "--" or word.startswith("file://"):
             raise ValueError(f"{shown(word)} names what the jobs run: use the key 'script'")
         if word.startswith("--"):
@@ -73,6 +77,9 @@ def check_jobsub_options(options: Iterable[str]) -> None:
 def _check_long(word: str) -> bool:
     """Check a long option, maybe cut short; say whether the next word is a line of the submit file."""
     name, equals, value = word.partition("=")
+    if " " in name:
+        first, _, rest = word.partition(" ")
+        raise ValueError(f"{shown(word)} is one word for jobsub_submit: write {shown(f'{first}={rest}')}")
     if name in REFUSED:
         raise ValueError(f"the option {name} {REFUSED[name]}")
     for full, why in REFUSED.items():

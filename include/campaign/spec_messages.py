@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 from include.campaign.spec import CampaignSpec
-from include.campaign.wording import did_you_mean, shown
+from include.campaign.wording import LONGEST_SHOWN, did_you_mean, shown
 from include.errors import SpecError
 
 if TYPE_CHECKING:
@@ -56,25 +57,53 @@ def _words(detail: ErrorDetails, path: KeyPath) -> tuple[str, str]:
     name = dotted(path)
     if kind == "extra_forbidden":
         keys = _keys_at(path[:-1])
-        return f"unknown key {shown(path[-1])}{_inside(path[:-1])}", did_you_mean(str(path[-1]), keys)
+        hint = _where_it_belongs(str(path[-1])) or did_you_mean(str(path[-1]), keys)
+        return f"unknown key {shown(path[-1])}{_inside(path[:-1])}", hint
     if kind == "missing":
         return f"the key {shown(path[-1])} is missing{_inside(path[:-1])}", ""
     if kind == "literal_error":
         choices = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
         hint = did_you_mean(value, choices) if isinstance(value, str) else f"one of: {', '.join(choices)}"
+        hint = f"write {value} without quotes" if value in choices else hint
         return f"{name} cannot be {shown(value)}", hint
     if kind in _MUST_BE:
-        hint = (
-            "a text that begins with '{' needs quotes"
-            if kind == "string_type" and isinstance(value, dict)
-            else ""
-        )
-        return f"{name} must be {_MUST_BE[kind]}, not {shown(value)}", hint
+        return f"{name} must be {_MUST_BE[kind]}, not {shown(value)}", _instead(kind, value)
     if kind in _BOUNDS:
         found = shown(value) if isinstance(value, int | float | str) else context["actual_length"]
-        return f"{name} must be {_BOUNDS[kind].format(**context)}, not {found}", ""
+        is_percent = context.get("le") == 1 and isinstance(value, int | float) and 1 < value <= 100
+        hint = f"a fraction: write {value / 100:g} for {value:g} %" if is_percent else ""
+        return f"{name} must be {_BOUNDS[kind].format(**context)}, not {found}", hint
     message = str(context["error"]) if kind == "value_error" else detail["msg"]
     return (f"{name}: {message}" if name else message), ""
+
+
+def _instead(kind: str, value: object) -> str:
+    """Return what to write in place of a value of the wrong kind; empty where that is not clear."""
+    if kind == "string_type" and isinstance(value, dict):
+        return "a text that begins with '{' needs quotes"
+    if not isinstance(value, str):
+        return ""
+    if kind == "tuple_type":
+        return f"write [{value}]" if len(value) <= LONGEST_SHOWN else ""
+    if kind == "float_type" and (percent := re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%", value)):
+        return f"a fraction: write {float(percent[1]) / 100:g}"
+    if kind.startswith("model") and (span := re.fullmatch(r"([0-9]{1,9}) ?(?:-|\.\.) ?([0-9]{1,9})", value)):
+        return f"write {{first: {span[1]}, last: {span[2]}}}"
+    return ""
+
+
+def _where_it_belongs(key: str) -> str:
+    """Return which part of a spec has the key, where it is one of a spec's."""
+    places = [place for place, path in _PLACES.items() if key in _keys_at(path)]
+    return f"it belongs to {' or '.join(places)}" if places else ""
+
+
+_PLACES: dict[str, KeyPath] = {
+    "the campaign, not indented": (),
+    "'defaults'": ("defaults",),
+    "a stage": ("stages", "NAME"),
+    "a merge": ("merge", "NAME"),
+}
 
 
 def dotted(path: KeyPath) -> str:

@@ -31,6 +31,7 @@ from include.campaign.identifiers import (
 from include.campaign.jobsub_options import check_jobsub_options
 from include.campaign.units import SIZE_PATTERN, TIME_PATTERN, parse_size, parse_time
 from include.campaign.wording import shown
+from include.campaign.yaml_tree import WrittenFloat
 
 _RANDOM = re.compile(r"(^|[\s,])[rRhH]($|[\s,/(])")
 """croniter's own: another time at every reading."""
@@ -53,6 +54,8 @@ def _variable(value: object) -> str | int | float:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         # pydantic takes a ValueError for a finding, a TypeError for a bug
         raise ValueError(f"must be text or a number, not {shown(value)}")  # noqa: TRY004
+    if isinstance(value, WrittenFloat) and value.text != str(value):
+        raise ValueError(f"{value.text} would be written as {value}: put it in quotes")
     if isinstance(value, str) and (len(value) > 200 or any(char in value for char in "{}\n\0")):
         raise ValueError(
             f"{shown(value)}: a variable is one line of at most 200 characters, without {{ and }}"

@@ -33,7 +33,9 @@ _SYNTAX_HINTS = {
     "mapping values are not allowed in this context": "quote text that holds ': ', or mend the indentation",
     "found character that cannot start any token": "a text that begins with @, ` or % needs quotes",
     "could not find expected ':'": "a key is followed by ':' and a space",
-    "did not find expected key": "check the indentation",
+    "did not find expected key": "check the indentation; a text that begins with '{' or '[' needs quotes",
+    "while scanning an alias": "a text that begins with * needs quotes",
+    "while scanning an anchor": "a text that begins with & needs quotes",
 }
 
 _WRITE_OUT = "write the value out, or use 'defaults'"
@@ -46,6 +48,13 @@ class Place(NamedTuple):
 
     line: int
     column: int
+
+
+class WrittenFloat(float):
+    """A number with a point or an exponent that knows how it was written: 1.10 is no 1.1 in a file's name."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
 
 class _RefusedValue:
@@ -238,7 +247,7 @@ def plain(text: str) -> Any:
     if _INTEGER.fullmatch(text):
         return int(text)
     if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
-        return float(text)
+        return WrittenFloat(text)
     return text
 
 

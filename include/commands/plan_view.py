@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from include.campaign.cost import cost_of
 from include.campaign.naming import area_of, submission_tag
 from include.campaign.template import example
 from include.errors import SubmissionRefused
@@ -43,6 +44,7 @@ def plan_as_json(plan: CampaignPlan, *, run: int) -> dict[str, Any]:
         "plan": plan.to_dict(),
         "dag_id": plan.dag_id,
         "run": run,
+        "cost": cost_of(plan).to_dict(),
         "stages": [
             {
                 "name": stage.name,
@@ -120,6 +122,7 @@ def _head(plan: CampaignPlan) -> Group:
             f"runs {plan.first_run}..{plan.last_run}; a dag_run makes {plan.slices} slices of {plan.subruns} "
             f"subruns ({plan.first_subrun}..{plan.first_subrun + plan.subruns - 1}): {total} jobs a stage"
         ),
+        Text(f"cost     a dag_run: {cost_of(plan)}"),
         Text(f"limits   {_limits(plan)}"),
         Text(f"outstage {plan.outstage}"),
         Text(f"logs     {plan.logs}"),
@@ -164,7 +167,7 @@ def _resources(stage: StagePlan) -> str:
 
 def _checks(stage: StagePlan) -> str:
     own = [f"own: {check.name}, per {check.scope}" for check in stage.user_checks]
-    return "\n".join([", ".join(stage.checks), *own, f"enough: {stage.success_threshold:.0%}"])
+    return "\n".join([", ".join(stage.checks), *own, f"enough: {100 * stage.success_threshold:g} %"])
 
 
 def _on_failure(stage: StagePlan) -> str:

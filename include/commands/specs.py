@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from include.campaign.catalogue import check_all, find_specs
+from include.campaign.cost import cost_of
 from include.campaign.json_schema import SCHEMA_FILE, schema_text
 from include.campaign.resolve import SUFFIXES, load_plan
 from include.campaign.wording import did_you_mean
@@ -182,5 +183,5 @@ def _summary(found: CampaignPlan) -> str:
     merges = sum(stage.is_merge for stage in found.stages)
     return (
         f"stages: {len(found.stages) - merges}, merges: {merges}, {found.slices} x {found.subruns} subruns, "
-        f"runs {found.first_run}..{found.last_run}"
+        f"runs {found.first_run}..{found.last_run}; a dag_run: {cost_of(found)}"
     )

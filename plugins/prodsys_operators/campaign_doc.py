@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from airflow.configuration import conf
 
+from include.campaign.cost import cost_of
 from prodsys_operators.pages.mount import PREFIX
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ def campaign_doc(plan: CampaignPlan) -> str:
         f"# {plan.experiment} / {plan.campaign}\n\n{_cell(plan.description)}\n\n{links}\n\n"
         f"Owner {_cell(plan.owner)}, phase *{plan.phase}*, runs {plan.first_run} to {plan.last_run}, "
         f"{plan.slices} slices of {plan.subruns} subruns. {_limits(plan)}\n\n"
+        f"**A dag_run of {plan.slices} slices**: {cost_of(plan)}.\n\n"
         f"{HEAD}{rows}\n\n"
         f"Files go to `{plan.outstage}`, logs to `{plan.logs}`. "
         f"Spec `{plan.spec_file}`, sha256 `{plan.spec_sha256[:12]}`.\n"
@@ -36,10 +39,11 @@ def campaign_doc(plan: CampaignPlan) -> str:
 def slices_help(plan: CampaignPlan) -> str:
     """Return what the trigger form says of the number of slices."""
     runs = plan.last_run - plan.first_run + 1
-    jobs = sum(plan.subruns for stage in plan.stages if not stage.is_merge)
+    one = cost_of(replace(plan, slices=1))
     return (
-        f"Each takes one run number and makes {plan.subruns} subruns a stage: {jobs} jobs without merges and "
-        f"recoveries. The campaign's range has {runs} run numbers in all, and each is used once."
+        f"Each takes one run number and makes {plan.subruns} subruns a stage: {one.jobs:,} jobs without "
+        f"merges and recoveries, up to {one.cpu_h:,.3g} CPU-hours. The campaign's range has {runs} run "
+        "numbers in all, and each is used once."
     )
 
 
@@ -60,7 +64,7 @@ def _row(stage: StagePlan) -> str:
     return (
         f"| {stage.name} | {', '.join(stage.parents) or '-'} | {reads} | {makes} "
         f"| {asks.memory_mb} MB, {asks.cpus} CPU, {asks.lifetime_s // 60} min "
-        f"| {stage.success_threshold:.0%} | {recovers} |"
+        f"| {100 * stage.success_threshold:g} % | {recovers} |"
     )
 
 

@@ -216,6 +216,17 @@ def test_killed_submit_is_ambiguous(tmp_path: Path) -> None:
         program(tmp_path, "kill -9 $$").submit(REQUEST, timeout_s=20)
 
 
+def test_an_expired_token_is_named_with_its_cure(tmp_path: Path) -> None:
+    said = "PermissionError: Failed attempting 'htgettoken -a vault.example'"
+    with pytest.raises(SubmissionAmbiguous) as error:
+        program(tmp_path, f'echo "Attempting to get token"; echo "{said}"; exit 1').submit(
+            REQUEST, timeout_s=20
+        )
+    head, *rest = str(error.value).splitlines()
+    assert head == f"jobsub_submit named no job id ({said}): jobs may or may not exist."
+    assert "Likely the token: renew it here, for the user that this runs as." in rest
+
+
 def test_output_that_is_not_text(tmp_path: Path) -> None:
     with pytest.raises(SubmissionAmbiguous, match=r"named no job id"):
         program(tmp_path, "head -c 6000000 /dev/urandom").submit(REQUEST, timeout_s=20)

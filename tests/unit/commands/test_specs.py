@@ -51,7 +51,7 @@ def prodsys(*arguments: object) -> Result:
 def test_validate_all(specs: Path) -> None:
     result = prodsys("validate", "--specs", specs)
     assert result.exit_code == 0
-    assert "a.yaml: good, stages: 1, merges: 1, 2 x 4 subruns, runs 1..9" in result.stdout
+    assert "a.yaml: good, stages: 1, merges: 1, 2 x 4 subruns, runs 1..9; a dag_run: 8 jobs" in result.stdout
     assert result.stdout.endswith("2 good, 0 broken\n")
 
 
@@ -93,6 +93,7 @@ def test_plan_table(specs: Path) -> None:
     result = prodsys("plan", "demo.a", "--specs", specs, "--run", 3)
     assert result.exit_code == 0, result.output
     for text in ("g.000003_00000000.root", "m.000003_00000000.root", "merge_gen", "by size", "8 jobs a stage",
+                 "a dag_run: 8 jobs and their merges; up to",
                  "-N 4", "--site Fermigrid", "demo.a/DAG_RUN/000003/gen/recovery-0",
                  "up to 2 recoveries, then asks"):  # fmt: skip
         assert text in result.stdout
@@ -104,6 +105,7 @@ def test_plan_json(specs: Path) -> None:
     found = json.loads(result.stdout)
     plan = CampaignPlan.from_dict(found["plan"])
     assert (plan.dag_id, found["run"]) == ("demo.a", 1)
+    assert (found["cost"]["jobs"], found["cost"]["dag_runs"]) == (8, 4)
     gen, merge = found["stages"]
     assert (gen["jobs"], merge["jobs"]) == (4, None)
     assert gen["outputs"] == ["g.000001_00000000.root"]
