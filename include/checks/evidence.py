@@ -12,6 +12,7 @@ from include.bookkeeping.places import Places
 from include.campaign.naming import area_of
 from include.campaign.states import JobStatus, SubmissionState
 from include.checks.batches import in_batches
+from include.checks.case import storage_trouble
 from include.checks.reports import EXECUTION, MAX_BYTES, Expected, Report, Unreadable, parse
 from include.errors import StorageError
 
@@ -118,6 +119,8 @@ def read_areas(plan: CampaignPlan, submission: Submission, *, workers: int = 8) 
         if isinstance(item, Report):
             reports[item.execution] = item
             broken.pop(item.execution, None)
+        elif item.storage:
+            broken[os.path.basename(item.folder)] = item  # noqa: PTH119
         else:
             broken.setdefault(os.path.basename(item.folder), item)  # noqa: PTH119
     return AreaEvidence(
@@ -164,6 +167,7 @@ def _read(folder: str, file: str, expected: Expected, *, is_manifest: bool) -> R
     named = EXECUTION.fullmatch(folder.rpartition("/")[2])
     if named is None:
         return Unreadable(folder=folder, unit=None, reason="its name is not that of an execution")
+    trouble = False
     try:
         data, mtime = read_small(f"{folder}/{file}")
         return parse(data, file=f"{folder}/{file}", expected=expected, mtime=mtime, is_manifest=is_manifest)
@@ -171,10 +175,11 @@ def _read(folder: str, file: str, expected: Expected, *, is_manifest: bool) -> R
         reason = f"there is no {file}: it ended before it could write one, or still runs"
     except OSError as error:
         reason = f"{file} cannot be read: {error.strerror}"
+        trouble = storage_trouble(error) is not None
     except ValueError as error:
         reason = f"{file} does not count: {error}"
     unit = expected.places.unit_of(cluster=int(named["cluster"]), process=int(named["process"]))
-    return Unreadable(folder=folder, unit=unit, reason=reason)
+    return Unreadable(folder=folder, unit=unit, reason=reason, storage=trouble)
 
 
 def read_small(path: str) -> tuple[bytes, float]:

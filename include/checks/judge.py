@@ -305,9 +305,10 @@ class _Judging:
             ad = case.evidence.ad
             reason = f"not ended: its job is {ad.status.name.lower() if ad else '?'} after: {last.reason}"
             verdicts = (*verdicts[:-1], replace(last, outcome=Outcome.UNKNOWN, reason=reason))
-        elif last.outcome is Outcome.FAILED and _may_show(case, trials):
-            reason = f"its ad says exit code 0, but no such execution is there yet; before: {last.reason}"
-            verdicts = (*verdicts[:-1], replace(last, outcome=Outcome.UNKNOWN, reason=reason))
+        elif last.outcome is Outcome.FAILED and (open_end := _open_end(case, trials)):
+            reason, where = open_end
+            verdict = replace(last, outcome=Outcome.UNKNOWN, reason=f"{reason}; before: {last.reason}")
+            verdicts = (*verdicts[:-1], replace(verdict, evidence=where or last.evidence))
         # A held job failed so far, but once released it may still publish: nothing is proven.
         proven = verdicts[-1].outcome is Outcome.FAILED and not case.evidence.may_publish
         state = SubrunState.MISSING if proven else SubrunState.UNKNOWN
@@ -353,11 +354,22 @@ class _Judging:
         )
 
 
-def _may_show(case: Case, trials: Sequence[_Trial]) -> bool:
-    """Whether the job ended well so lately that the execution which did may not be visible yet."""
+def _open_end(case: Case, trials: Sequence[_Trial]) -> tuple[str, str] | None:
+    """Say why a failure proves nothing, with evidence: an execution may have ended well all the same."""
     ad = case.evidence.ad
+    for item in case.evidence.unreadable:
+        if item.storage:
+            return f"the storage does not give what an execution wrote: {item.reason}", item.folder
+    if not trials:
+        return None  # the checks themselves have seen to it
+    if ad is None and not case.all_ended:
+        return "neither queue nor history knows its job, which may have begun anew", ""
+    if ad is not None and ad.status is JobStatus.UNKNOWN:
+        return "nobody knows its job any more, which may have begun anew", f"job {ad.job_id}"
     ended_well = ad is not None and ad.status is JobStatus.COMPLETED and ad.exit_code == 0
-    return ended_well and bool(trials) and not any(trial.report.good for trial in trials) and case.lags()
+    if ended_well and not any(trial.report.good for trial in trials) and case.lags():
+        return "its ad says exit code 0, but no such execution is there yet", ""
+    return None
 
 
 def _job_id(evidence: Evidence) -> str:

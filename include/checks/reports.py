@@ -116,6 +116,8 @@ class Unreadable:
     unit: int | None
     """Index into the submission's units; None where the folder's name does not tell it."""
     reason: str
+    storage: bool = False
+    """The storage did not give it: it may say anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

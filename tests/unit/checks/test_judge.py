@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from include.bookkeeping.records import Unit
 from include.campaign.states import JobStatus, Outcome, OutputState, SubmissionState, SubrunState
+from include.checks import evidence
 
 
 def last(site, process=0, **more):
@@ -146,6 +149,42 @@ def test_a_failed_execution_of_a_job_that_runs_again_is_unknown(make_site, ad_of
     verdict, unit = last(site)
     assert unit.state is SubrunState.UNKNOWN
     assert verdict.reason == "not ended: its job is running after: exit code 7 from generate.py"
+
+
+@pytest.mark.parametrize("ad", ["none", "unknown"])
+def test_a_failed_execution_of_a_job_that_nobody_knows_is_unknown(make_site, ad_of, ad):
+    site = make_site()
+    site.fail(0, 143)
+    site.ads = [] if ad == "none" else [ad_of(0, status=JobStatus.UNKNOWN, exit_code=None)]
+    verdict, unit = last(site)
+    assert unit.state is SubrunState.UNKNOWN
+    assert verdict.reason.endswith("which may have begun anew; before: exit code 143 from generate.py")
+    site.submission = replace(site.submission, state=SubmissionState.ENDED)
+    site.ads = []
+    assert last(site)[1].state is SubrunState.MISSING, "it is known that its job has ended"
+
+
+@pytest.mark.parametrize("with_report", [True, False])
+@pytest.mark.parametrize(
+    ("code", "state"), [(errno.EIO, SubrunState.UNKNOWN), (errno.ELOOP, SubrunState.MISSING)]
+)
+def test_what_the_storage_does_not_give_proves_nothing(make_site, monkeypatch, code, state, with_report):
+    site = make_site()
+    execution = site.execute(0, report=with_report)
+    assert last(site)[1].state is SubrunState.ACCEPTED
+
+    def refuse(path: str) -> tuple[bytes, float]:
+        if not Path(path).exists():
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        raise OSError(code, "the storage says no", path)
+
+    monkeypatch.setattr(evidence, "read_small", refuse)
+    verdict, unit = last(site)
+    assert unit.state is state
+    if state is SubrunState.UNKNOWN:
+        assert verdict.reason.startswith("the storage does not give what an execution wrote: ")
+        assert "cannot be read: the storage says no; before: no output" in verdict.reason
+        assert execution in verdict.evidence
 
 
 def test_report_outweighs_the_ad_and_says_so(make_site, ad_of):
