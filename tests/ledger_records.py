@@ -134,9 +134,10 @@ def intend(
     run: int = 1000,
     recovery: int = 0,
     ranges: list[tuple[int, int]] | None = None,
+    reads: tuple[str, ...] | None = None,
     now: float = NOW,
 ) -> str:
-    """Record an intent; return its tag."""
+    """Record an intent, whose jobs all read `reads` where it is given; return its tag."""
     tag = tag_of(stage, run=run, recovery=recovery)
     ledger.intend(
         tag=tag,
@@ -145,7 +146,10 @@ def intend(
         run=run,
         stage=stage,
         recovery=recovery,
-        units=units(ranges or [(n, n) for n in range(4)]),
+        units=tuple(
+            unit if reads is None else replace(unit, inputs=(("all", reads),))
+            for unit in units(ranges or [(n, n) for n in range(4)])
+        ),
         work_dir=f"/work dir/{stage}",
         now=now,
     )

@@ -13,6 +13,7 @@ from include.bookkeeping.ledger_outputs import move, output_record
 from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.stage_counts import recount
 from include.bookkeeping.tables import outputs as output_table
+from include.bookkeeping.tables import submission_units, submissions
 from include.campaign.states import OutputState
 from include.errors import LedgerError
 
@@ -170,18 +171,51 @@ def _merged(
     for each in ever:
         accepted[each.stage, each.name].update(range(each.first_subrun, each.last_subrun + 1))
     safe: list[Row[Any]] = []
+    here = (row.dag_id, row.tranche, run)
     for stage in plan.stages:
         for output in stage.outputs:
             if output.keep != "until-merged" or not reaches_merge(plan, stage=stage.name, output=output.name):
                 continue
             done = finished(plan, accepted, stage=stage.name, output=output.name, subruns=subruns)
-            safe += [
+            going = [
                 each
                 for each in ever
                 if (each.stage, each.name, each.state) == (stage.name, output.name, OutputState.ACCEPTED)
                 and done.issuperset(range(each.first_subrun, each.last_subrun + 1))
             ]
+            whole = [
+                consumer.stage.name
+                for consumer in consumers(plan, stage=stage.name, output=output.name)
+                if consumer.whole_slice
+            ]
+            for name in whole if going else ():
+                read = _read_by(connection, here, name)
+                going = [each for each in going if each.path in read]
+            safe += going
     return safe
+
+
+def _read_by(connection: Connection, here: tuple[str, str, int], stage: str) -> set[str]:
+    """Return what every submission of a stage, each of whose jobs reads the files of all subruns, read.
+
+    A file that came later than a submission is not in it: its jobs were made without it.
+    """
+    mine = submissions.c
+    dag_id, tranche, run = here
+    place = (mine.dag_id == dag_id) & (mine.tranche == tranche) & (mine.run == run) & (mine.stage == stage)
+    first = (
+        sa.select(submission_units.c.submission_id, sa.func.min(submission_units.c.process).label("process"))
+        .join(submissions, mine.id == submission_units.c.submission_id)
+        .where(place)
+        .group_by(submission_units.c.submission_id)
+        .subquery()
+    )
+    same = (submission_units.c.submission_id == first.c.submission_id) & (
+        submission_units.c.process == first.c.process
+    )
+    rows = connection.execute(sa.select(submission_units.c.inputs).join(first, same)).scalars()
+    read = [{path for _, paths in inputs for path in paths} for inputs in rows]
+    return set.intersection(*read) if read else set()
 
 
 def _of_slice(connection: Connection, *, experiment: str, run: int) -> list[Row[Any]]:

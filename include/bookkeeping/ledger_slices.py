@@ -13,16 +13,15 @@ from include.bookkeeping.rows import insert_all, insert_if_new
 from include.bookkeeping.stage_counts import count_new
 from include.bookkeeping.tables import campaigns, dag_runs, experiments, slices
 from include.campaign.plan import CampaignPlan
+from include.campaign.wording import spans
 from include.errors import LedgerError, PlanError, RunRangeError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from sqlalchemy.engine import Connection, Row
 
 log = logging.getLogger(__name__)
-
-SPANS_SHOWN = 5
 
 
 class LedgerSlices(LedgerDatabase):
@@ -193,19 +192,6 @@ def _used_runs(connection: Connection, plan: CampaignPlan) -> list[int]:
             f"the highest run used in {plan.experiment} is {highest}"
         )
     return used
-
-
-def spans(runs: Sequence[int]) -> str:
-    """Return rising numbers in words, such as `1000..1002, 1005`; the first few spans of many."""
-    found: list[list[int]] = []
-    for run in runs:
-        if found and run == found[-1][1] + 1:
-            found[-1][1] = run
-        else:
-            found.append([run, run])
-    told = [str(first) if first == last else f"{first}..{last}" for first, last in found[:SPANS_SHOWN]]
-    more = len(runs) - sum(last - first + 1 for first, last in found[:SPANS_SHOWN])
-    return ", ".join(told) + (f" and {more} more" if more else "")
 
 
 def _slices(connection: Connection, dag_id: str, tranche: str) -> tuple[Slice, ...]:

@@ -1,4 +1,4 @@
-"""How campaign errors show a value, and what they suggest instead."""
+"""How messages show values and numbers, and what errors suggest instead."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 LONGEST_SHOWN = 80
+SPANS_SHOWN = 5
 
 
 def shown(value: object) -> str:
@@ -34,3 +35,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if not names:
         return "there is none to choose from"
     return "one of: " + ", ".join(names)
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Return rising numbers in words, such as `1000..1002, 1005`; the first few spans of many."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    told = [str(first) if first == last else f"{first}..{last}" for first, last in found[:SPANS_SHOWN]]
+    more = len(numbers) - sum(last - first + 1 for first, last in found[:SPANS_SHOWN])
+    return ", ".join(told) + (f" and {more} more" if more else "")

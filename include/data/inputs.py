@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from include.bookkeeping.records import Unit
 from include.errors import LedgerError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from include.bookkeeping.records import OutputRecord
     from include.campaign.plan import CampaignPlan, InputPlan, StagePlan
@@ -27,12 +28,13 @@ def units_for(
     subruns: Sequence[int],
     accepted: Accepted,
     exists: Callable[[str], bool] = os.path.isfile,
+    lost_are_refused: bool = True,
 ) -> tuple[tuple[Unit, ...], tuple[int, ...]]:
     """Return one unit a subrun whose inputs are all there, and the subruns left out because some are not.
 
     `accepted(stage, output)` gives the accepted outputs of a parent in this slice. StorageError if a file
-    list has nothing left for one of `subruns`, or if one of its entries is not there; entries with a URL
-    scheme are not looked for.
+    list has nothing left for one of `subruns`, or if one of its entries is not there, unless those are to be
+    left out; entries with a URL scheme are not looked for.
     """
     if len(set(subruns)) != len(subruns):
         msg = f"stage {stage.name}: some subruns are asked for twice in {sorted(subruns)}"
@@ -56,8 +58,12 @@ def units_for(
             continue
         units.append(Unit(process=len(units), first_subrun=subrun, last_subrun=subrun, inputs=tuple(found)))
     listed = {path for unit in units for name in lists for path in unit_paths(unit, name)}
-    _require_listed(stage, listed, exists=exists)
-    return tuple(units), tuple(left_out)
+    lost = {path for path in listed if "://" not in path and not exists(path)}
+    if lost and lost_are_refused:
+        raise _lost(stage, sorted(lost))
+    good = [unit for unit in units if not any(lost.intersection(unit_paths(unit, name)) for name in lists)]
+    left_out += sorted({unit.first_subrun for unit in units} - {unit.first_subrun for unit in good})
+    return tuple(replace(unit, process=number) for number, unit in enumerate(good)), tuple(sorted(left_out))
 
 
 def unit_paths(unit: Unit, name: str) -> tuple[str, ...]:
@@ -146,12 +152,10 @@ class _Parent:
         return () if path is None else (path,)
 
 
-def _require_listed(stage: StagePlan, listed: Collection[str], *, exists: Callable[[str], bool]) -> None:
-    lost = sorted(path for path in listed if "://" not in path and not exists(path))
-    if lost:
-        more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
-        msg = (
-            f"stage {stage.name}: {len(lost)} files of its lists are not there: "
-            f"{', '.join(lost[:_SHOWN])}{more}; mend the list or bring the files, then submit again"
-        )
-        raise StorageError(msg)
+def _lost(stage: StagePlan, lost: Sequence[str]) -> StorageError:
+    more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+    return StorageError(
+        f"stage {stage.name}: {len(lost)} files of its lists are not there: "
+        f"{', '.join(lost[:_SHOWN])}{more}; bring them, then clear this task; or mend the list in the spec "
+        "for a new dag_run, as this one keeps the list it began with"
+    )

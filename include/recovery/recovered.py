@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from include.merge.planner import merge_units, plan_groups
@@ -26,11 +25,10 @@ def recovery_units(
     tag: str,
     now: float,
 ) -> tuple[Unit, ...]:
-    """Return what `tag` is to make of `subruns`, by the inputs that are accepted now; a merge's is pinned."""
+    """Return what `tag` is to make of `subruns`, by the inputs that are there now; a merge's is pinned."""
     if stage.merge is not None:
         return _merged_units(ledger, plan, stage, item, subruns=subruns, tag=tag, now=now)
-    chosen = [unit for unit in units_now(ledger, plan, stage, item) if unit.first_subrun in subruns]
-    return tuple(replace(unit, process=number) for number, unit in enumerate(chosen))
+    return units_now(ledger, plan, stage, item, subruns=sorted(subruns), lost_are_refused=False)
 
 
 def _merged_units(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from include.campaign.states import SubmissionState, SubrunState
 from include.data.inputs import units_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from include.bookkeeping.ledger import Ledger
     from include.bookkeeping.records import OutputRecord, Slice, StageUnit, Unit
@@ -83,7 +84,8 @@ def standing_of(ledger: Ledger, plan: CampaignPlan, stage: StagePlan, item: Slic
         accepted=accepted_subruns(stage, done),
         possible=frozenset(
             subrun
-            for unit in units_now(ledger, plan, stage, item)
+            # Whether listed files are there counts once something is to be sent.
+            for unit in units_now(ledger, plan, stage, item, exists=lambda _: True)
             for subrun in range(unit.first_subrun, unit.last_subrun + 1)
         ),
     )
@@ -144,8 +146,20 @@ def accepted_subruns(stage: StagePlan, outputs: Iterable[OutputRecord]) -> froze
     return frozenset(subrun for subrun, names in found.items() if needed <= names)
 
 
-def units_now(ledger: Ledger, plan: CampaignPlan, stage: StagePlan, item: Slice) -> tuple[Unit, ...]:
-    """Return what each process could make now: one unit a subrun, for a merge one an accepted input file."""
+def units_now(
+    ledger: Ledger,
+    plan: CampaignPlan,
+    stage: StagePlan,
+    item: Slice,
+    *,
+    subruns: Sequence[int] | None = None,
+    exists: Callable[[str], bool] = os.path.isfile,
+    lost_are_refused: bool = True,
+) -> tuple[Unit, ...]:
+    """Return what each process could make now: one unit a subrun, for a merge one an accepted input file.
+
+    `subruns`, of the slice, are all of it by default; the rest is as in `units_for`.
+    """
     from include.bookkeeping.records import Unit
 
     def accepted(parent: str, output: str) -> list[OutputRecord]:
@@ -164,6 +178,12 @@ def units_now(ledger: Ledger, plan: CampaignPlan, stage: StagePlan, item: Slice)
         )
     first = item.first_subrun
     units, _ = units_for(
-        plan, stage, run=item.run, subruns=range(first, first + item.subruns), accepted=accepted
+        plan,
+        stage,
+        run=item.run,
+        subruns=range(first, first + item.subruns) if subruns is None else subruns,
+        accepted=accepted,
+        exists=exists,
+        lost_are_refused=lost_are_refused,
     )
     return units

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
+
+from include.campaign.states import OutputState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,22 +16,38 @@ if TYPE_CHECKING:
     from include.campaign.states import Outcome
     from include.checks.wide import WideVerdict
 
+log = logging.getLogger(__name__)
+
 
 def stage_verdicts(
     ledger: Ledger, plan: CampaignPlan, stage: StagePlan, item: Slice
 ) -> tuple[WideVerdict, ...]:
-    """Run the checks of scope stage on one stage of a slice; empty where the spec has none."""
+    """Run the checks of scope stage on one stage of a slice; empty where the spec has none.
+
+    They are not asked again once cleanup has taken files that they would be asked about.
+    """
     if not any(check.scope == "stage" for check in stage.user_checks):
         return ()
     from include.checks.wide import judge_stage_checks
 
+    accepted = ledger.accepted_outputs(
+        experiment=plan.experiment, run=item.run, stage=stage.name, removed=True
+    )
+    if gone := sum(output.state is not OutputState.ACCEPTED for output in accepted):
+        log.info(
+            "%s, run %d: its own checks are not asked again: cleanup took %d files",
+            stage.name,
+            item.run,
+            gone,
+        )
+        return ()
     sent = ledger.submissions(item.dag_id, item.tranche, run=item.run, stage=stage.name)
     return judge_stage_checks(
         plan,
         stage,
         run=item.run,
         submissions=sent,
-        accepted=ledger.accepted_outputs(experiment=plan.experiment, run=item.run, stage=stage.name),
+        accepted=accepted,
         executions=[execution for each in sent for execution in ledger.executions(each.tag)],
     )
 

@@ -88,8 +88,10 @@ def _slices(plan: CampaignPlan) -> Any:
     @task_group(group_id=SLICE_GROUP, tooltip="One pass of the stages with one run number")
     def one_slice(slice_item: Any) -> None:
         ends: dict[str, RecoverOperator] = {}
+        after: dict[str, frozenset[str]] = {}
         for stage in plan.stages:
-            first, end = _stage(stage, slice_item)
+            after[stage.name] = frozenset(stage.parents).union(*(after[name] for name in stage.parents))
+            first, end = _stage(stage, slice_item, after[stage.name])
             for parent in stage.parents:
                 ends[parent] >> first
             ends[stage.name] = end
@@ -101,11 +103,13 @@ def _slices(plan: CampaignPlan) -> Any:
     return one_slice
 
 
-def _stage(stage: StagePlan, slice_item: Any) -> tuple[Any, RecoverOperator]:
-    """Add one stage's tasks; return the first and the last."""
+def _stage(stage: StagePlan, slice_item: Any, after: frozenset[str]) -> tuple[Any, RecoverOperator]:
+    """Add one stage's tasks, all after the stages `after`; return the first and the last."""
     with TaskGroup(group_id=stage.name):
         go_on = {} if stage.is_merge else {"trigger_rule": GO_ON}
-        submit = SubmitOperator(task_id="submit", stage=stage.name, slice_item=slice_item, **go_on)
+        submit = SubmitOperator(
+            task_id="submit", stage=stage.name, slice_item=slice_item, after=after, **go_on
+        )
         wait = WaitOperator(task_id="wait", submit_task_id=submit.task_id)
         check = CheckOperator(task_id="check", stage=stage.name, slice_item=slice_item)
         recover = RecoverOperator(task_id="recover", stage=stage.name, slice_item=slice_item)
@@ -113,7 +117,7 @@ def _stage(stage: StagePlan, slice_item: Any) -> tuple[Any, RecoverOperator]:
         if not stage.is_merge:
             return submit, recover
         plan_merge = PlanMergeOperator(
-            task_id="plan", stage=stage.name, slice_item=slice_item, trigger_rule=GO_ON
+            task_id="plan", stage=stage.name, slice_item=slice_item, after=after, trigger_rule=GO_ON
         )
         plan_merge >> submit
         return plan_merge, recover

@@ -65,3 +65,18 @@ def remove_held(scope: Scope, stage: str, *, who: str, log: Any) -> str:
                 found = submission.tag
                 log.info("%s: %d held jobs removed", submission.tag, removed)
     return found
+
+
+def still_alive(scope: Scope, stage: str) -> str:
+    """Return the tag of a submission of the stage that has jobs which wait or run; empty where none has."""
+    from include.checks.evidence import ALIVE
+    from include.recovery.review import ads_of
+
+    with open_tools(scope.settings, scope.ledger) as tools:
+        for submission in scope.ledger.submissions(
+            scope.plan.dag_id, scope.slice.tranche, run=scope.slice.run, stage=stage
+        ):
+            ads = ads_of(tools.pool, submission) if submission.clusters else []
+            if any(ad.status in ALIVE and ad.tag in (None, submission.tag) for ad in ads):
+                return submission.tag
+    return ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.campaign.wording import spans
 from include.crash_points import reached
 from prodsys_operators.scope import Scope, SliceOperator
 
@@ -90,6 +91,11 @@ class PlanMergeOperator(SliceOperator):
         late = [subrun for subrun in out if subrun in accepted]
         if len(out) > len(late):
             holes = [subrun for subrun in out if subrun not in accepted]
-            self.log.warning("not merged, since they have no accepted file: subruns %s", holes)
+            self.log.warning("not merged, since they have no accepted file: subruns %s", spans(holes))
         if late:
-            self.log.warning("accepted after the merge was planned, in no merged file: subruns %s", late)
+            self.log.warning(
+                "accepted after the merge was planned, in no merged file yet: subruns %s; the recover task "
+                "of %s merges them",
+                spans(late),
+                self.stage,
+            )

@@ -9,11 +9,12 @@ from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from include.campaign.states import ActionKind
+from include.campaign.wording import spans
 from include.crash_points import reached
 from prodsys_operators import metrics
 from prodsys_operators.admission import AdmissionTrigger, may_send
 from prodsys_operators.check import StageUnknown, figures, last_try, look, unproven
-from prodsys_operators.holds import look_at_holds, remove_held
+from prodsys_operators.holds import look_at_holds, remove_held, still_alive
 from prodsys_operators.scope import Scope, SliceOperator
 from prodsys_operators.sending import intend, send
 from prodsys_operators.triggers import SubmissionTrigger
@@ -97,6 +98,9 @@ class RecoverOperator(SliceOperator):
                 return figures(standing)
             if standing.held and (tag := remove_held(scope, self.stage, who=who, log=self.log)):
                 self.wait(tag)
+            if standing.unknown and (tag := still_alive(scope, self.stage)):
+                self.log.info("%s has jobs in the queue, released since the question: waiting for them", tag)
+                self.wait(tag)
             return self.go_on(context, scope, standing)
 
     def standing(self, scope: Scope) -> Standing:
@@ -137,7 +141,7 @@ class RecoverOperator(SliceOperator):
         decision = decide(standing, stage, past, forced=forced)
         self.log.info("%s, run %d: %s", self.stage, scope.slice.run, decision.why)
         if decision.act is Act.RECOVER:
-            self.recover(scope, standing, decision)
+            self.recover(context, scope, standing, decision)
         elif decision.act is Act.ASK:
             self.ask(context, scope, standing, decision)
         self.run_own_checks(context, scope, standing)
@@ -167,9 +171,9 @@ class RecoverOperator(SliceOperator):
                 self.log.info("    %s: %s %s", said_of, job.verdict.outcome, job.verdict.reason)
         return verdicts
 
-    def recover(self, scope: Scope, standing: Standing, decision: Decision) -> NoReturn:
+    def recover(self, context: Context, scope: Scope, standing: Standing, decision: Decision) -> NoReturn:
         """Submit the subruns that the decision names, and wait for them."""
-        from include.recovery.decision import in_words
+        from include.recovery.decision import Act, Decision, in_words
         from include.recovery.recovered import recovery_units
 
         number = standing.recoveries + 1
@@ -178,13 +182,17 @@ class RecoverOperator(SliceOperator):
             scope.ledger, scope.plan, stage, scope.slice, subruns=decision.subruns, tag=tag, now=time.time()
         )
         if not units:
-            raise AirflowFailException(f"{decision.why}; but the inputs of none of them are there any more")
+            why = f"{decision.why}; but the inputs of none of them are there any more"
+            self.ask(context, scope, standing, Decision(act=Act.ASK, why=why))
         self.note(scope, ActionKind.RECOVER, detail=decision.why, tag=tag)
         metrics.count(metrics.Name.RECOVERIES, dag_id=scope.plan.dag_id, stage=self.stage)
         reached("recover.noted")
         intend(scope, self.stage, recovery=number, units=units, changes=decision.changes)
         reached("recover.intended")
-        self.log.info("subruns %s; %s", [unit.first_subrun for unit in units], in_words(decision.changes))
+        sent = [unit.first_subrun for unit in units]
+        self.log.info("subruns %s; %s", spans(sent), in_words(decision.changes))
+        if lost := sorted(set(decision.subruns) - set(sent)) if not stage.is_merge else []:
+            self.log.warning("subruns %s are left out: their inputs are not there any more", spans(lost))
         self.send(scope, tag)
         self.wait(tag)
 

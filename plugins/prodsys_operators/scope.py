@@ -118,16 +118,22 @@ LABEL = "run {{ task.slice_item['run'] }}{{ ': ' ~ task.counts if task.counts }}
 
 
 class SliceOperator(BaseOperator):
-    """Base of the operators that work on one slice; `slice_item` is what `reserve` made for it."""
+    """Base of the operators that work on one slice; `slice_item` is what `reserve` made for it.
+
+    `after` are the stages that the DAG has before this task's; None where the task's own group sees to that.
+    """
 
     template_fields: Sequence[str] = ("slice_item",)
     ui_fgcolor = "#0b1f33"
 
-    def __init__(self, *, slice_item: Any, stage: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, *, slice_item: Any, stage: str = "", after: frozenset[str] | None = None, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("map_index_template", LABEL)
         super().__init__(**kwargs)
         self.slice_item = slice_item
         self.stage = stage
+        self.after = after
         self.counts = ""
         """What the task found, in figures; in Airflow's UI it is part of the task's name once it has run."""
 
@@ -141,6 +147,7 @@ class SliceOperator(BaseOperator):
                 raise AirflowSkipException(
                     f"{self.stage} came into {plan.spec_file} after this dag_run began, and it keeps its plan"
                 )
+            self._require_order(plan)
             item = ledger.slice_of(dag_id, tranche, int(self.slice_item["index"]))
             try:
                 yield Scope(settings=deployment, ledger=ledger, plan=plan, slice=item)
@@ -151,3 +158,15 @@ class SliceOperator(BaseOperator):
                     if ledger.leave_place(dag_id, tranche, item.run, now=time.time()):
                         self.log.info("run %d gives up its place among the slices in flight", item.run)
                 raise
+
+    def _require_order(self, plan: CampaignPlan) -> None:
+        """Refuse to begin a stage if this DAG has not before it what the dag_run's own plan has."""
+        if self.after is None:
+            return
+        lost = sorted(set(plan.stage(self.stage).parents) - self.after)
+        if lost:
+            raise AirflowFailException(
+                f"{plan.spec_file} was changed: it has {self.stage} no longer after {', '.join(lost)}, and "
+                f"this dag_run keeps the plan that it began with, in which {self.stage} needs them. Put the "
+                f"inputs of {self.stage} back into the spec until this dag_run is over, then clear this task"
+            )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.campaign.wording import spans
 from prodsys_operators.admission import AdmissionTrigger, may_send
 from prodsys_operators.scope import Scope, SliceOperator
 from prodsys_operators.wait import LIMIT
@@ -47,7 +49,7 @@ class SubmitOperator(SliceOperator):
         from prodsys_operators.sending import intend
 
         earlier = scope.ledger.submission(scope.tag(self.stage))
-        units = self.units(scope)
+        units = self.units(scope, anew=earlier is None)
         if earlier is not None:
             self.say_what_is_not_covered(earlier, units)
         elif not units:
@@ -57,20 +59,25 @@ class SubmitOperator(SliceOperator):
         # For an earlier one too: it reopens a refused submission, whose jobs may exist from now on.
         return intend(scope, self.stage, recovery=0, units=units if earlier is None else earlier.units)
 
-    def units(self, scope: Scope) -> tuple[Unit, ...]:
-        """Return what each process can make now; the log names the subruns without inputs."""
+    def units(self, scope: Scope, *, anew: bool) -> tuple[Unit, ...]:
+        """Return what each process can make now; the log names the subruns without inputs.
+
+        Listed files are looked for where they are to be sent `anew`: those of an earlier try may be gone.
+        """
         from include.merge.planner import merge_units
         from include.recovery.standing import units_now
 
         stage = scope.plan.stage(self.stage)
         if stage.is_merge:
             return merge_units(scope.ledger.merge_groups(scope.tag(self.stage)))
-        units = units_now(scope.ledger, scope.plan, stage, scope.slice)
+        units = units_now(
+            scope.ledger, scope.plan, stage, scope.slice, exists=os.path.isfile if anew else lambda _: True
+        )
         first = scope.slice.first_subrun
         made = {unit.first_subrun for unit in units}
         left_out = [subrun for subrun in range(first, first + scope.slice.subruns) if subrun not in made]
         if left_out:
-            self.log.warning("%d subruns have no accepted input: %s", len(left_out), left_out)
+            self.log.warning("%d subruns have no accepted input: %s", len(left_out), spans(left_out))
         return units
 
     def say_what_is_not_covered(self, earlier: Submission, units: tuple[Unit, ...]) -> None:
@@ -82,5 +89,5 @@ class SubmitOperator(SliceOperator):
                 "%s is submitted for %d subruns; the inputs of %s came later: the recover task makes these",
                 earlier.tag,
                 len(covered),
-                late,
+                spans(late),
             )

@@ -294,6 +294,28 @@ def test_only_what_is_merged_is_removable(ledger, gen):
     assert ledger.removable(**where, now=NOW - 1) == []
 
 
+def test_a_file_that_came_after_the_jobs_that_read_all_is_kept(ledger):
+    stages = (
+        records.stage_plan("gen"),
+        records.stage_plan("mix", inputs=(records.input_plan("gen", select="all"),)),
+        records.stage_plan("merge_mix", merge_of="mix"),
+    )
+    ledger.reserve(campaign_plan(stages=stages), tranche=TRANCHE, dag_run_id="r", slices=1, now=NOW)
+    made = [output("gen", n) for n in range(4)]
+    records.accept(ledger, intend(ledger, "gen"), made)
+    mixed = [output("mix", n) for n in range(4)]
+    read = paths(made[:3])
+    records.accept(ledger, intend(ledger, "mix", reads=tuple(read)), mixed)
+    merged = output("merge_mix", 0, 3)
+    records.accept(ledger, intend(ledger, "merge_mix", ranges=[(0, 3)]), [merged])
+    where = {"experiment": "demo", "run": 1000}
+    assert paths(ledger.removable(**where, now=NOW)) == [*read, *paths(mixed)], "no job has read the fourth"
+    with pytest.raises(LedgerError, match="still needed"):
+        ledger.begin_removal(made, experiment="demo", now=NOW)
+    intend(ledger, "mix", recovery=1, ranges=[(0, 0)], reads=tuple(paths(made[1:])))
+    assert paths(ledger.removable(**where, now=NOW)) == [*read[1:], *paths(mixed)], "each must have read it"
+
+
 def test_removal_is_begun_then_finished(ledger, gen):
     where = {"experiment": "demo", "run": 1000}
     made, twice, judged = output("gen", 0), output("gen", 0, start=2), output("gen", 3)

@@ -128,10 +128,13 @@ def test_missing_list_entries_are_refused(plan, stage, make_input, tmp_path):
     files = (str(tmp_path / "gone.root"), "root://door//pnfs/x.root")
     stage = replace(stage, inputs=(make_input("pileup", stage=None, files=files),))
     with pytest.raises(
-        StorageError, match=r"stage mix: 1 files of its lists are not there: .*gone.root; mend"
+        StorageError, match=r"stage mix: 1 files of its lists are not there: .*gone.root; bring them"
     ):
         units_for(plan, stage, run=7, subruns=[0, 1], accepted=None)
     assert units_for(plan, stage, run=7, subruns=[1], accepted=None)[0][0].inputs[0][1] == files[1:]
+    units, left_out = units_for(plan, stage, run=7, subruns=[0, 1], accepted=None, lost_are_refused=False)
+    assert [(unit.process, unit.first_subrun) for unit in units] == [(0, 1)]
+    assert left_out == (0,)
 
 
 def test_contradictions_are_refused(plan, stage, make_input, make_record):

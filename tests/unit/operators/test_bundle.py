@@ -120,6 +120,8 @@ def test_the_dag_is_the_campaign(deployment: Settings) -> None:
     assert dag.dag_id == "unit.three"
     assert dag.get_task("slice.reco.submit").upstream_task_ids == {"slice.gen.recover", "reserve"}
     assert dag.get_task("slice.merge_reco.plan").upstream_task_ids == {"slice.reco.recover", "reserve"}
+    assert dag.get_task("slice.merge_reco.plan").after == {"gen", "reco"}
+    assert dag.get_task("slice.gen.submit").after == frozenset()
     assert dag.get_task("slice.cleanup").upstream_task_ids == {"slice.merge_reco.recover", "reserve"}
     assert dag.leaves == [dag.get_task("report")]
     assert {str(task.weight_rule) for task in dag.tasks if task.task_id.startswith("slice")} == {"upstream"}

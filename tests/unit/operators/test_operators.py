@@ -133,7 +133,7 @@ def test_what_is_submitted_keeps_its_units_and_late_inputs_are_named(
     accept(scope.ledger, scope, "gen", 2)
     capsys.readouterr()
     assert submit("reco").intend(scope).units == first.units
-    assert "[2] came later" in capsys.readouterr().out
+    assert "the inputs of 2 came later" in capsys.readouterr().out
 
 
 def test_nothing_is_submitted_where_no_subrun_has_its_inputs(scope: Scope) -> None:
@@ -153,11 +153,12 @@ def test_a_planned_merge_stays_and_what_it_lacks_is_named(
     operator = PlanMergeOperator(task_id="plan", stage="merge_reco", slice_item={"index": 0, "run": 10})
     planned = operator.execute(context())
     assert [(group["first_subrun"], group["last_subrun"]) for group in planned] == [(0, 0), (2, 2)]
-    assert "no accepted file: subruns [1]" in capsys.readouterr().out
+    assert "no accepted file: subruns 1" in capsys.readouterr().out
     accept(scope.ledger, scope, "reco", 1)
     capsys.readouterr()
     assert operator.execute(context()) == planned
-    assert "in no merged file: subruns [1]" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "in no merged file yet: subruns 1; the recover task of merge_reco merges them" in said
 
 
 def report(*breadcrumbs: dict[str, Any]) -> Any:
@@ -216,6 +217,15 @@ def test_a_stage_that_left_the_spec_is_not_passed_over(scope: Scope, removed: li
 def test_a_stage_that_came_into_the_spec_later_is_skipped() -> None:
     with pytest.raises(AirflowSkipException, match="digi came into"):
         submit("digi").execute(context())  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("scope")
+@pytest.mark.parametrize(("kind", "stage"), [(SubmitOperator, "reco"), (PlanMergeOperator, "merge_reco")])
+def test_a_stage_that_lost_its_place_in_the_order_does_not_begin(kind: Any, stage: str) -> None:
+    task = kind(task_id="first", stage=stage, slice_item={"index": 0, "run": 10}, after=frozenset({"other"}))
+    parent = {"reco": "gen", "merge_reco": "reco"}[stage]
+    with pytest.raises(AirflowFailException, match=f"has {stage} no longer after {parent}, and this dag_run"):
+        task.execute(context())
 
 
 @pytest.mark.usefixtures("deployment")

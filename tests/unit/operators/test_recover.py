@@ -180,6 +180,26 @@ def test_an_answer_about_held_jobs_goes_by_what_they_are_now(
     assert tag_waited_for(deferred) == scope.tag("gen", 1)
 
 
+def test_recover_again_waits_for_jobs_that_were_released_since(
+    scope: Scope, pool: FakePool, questions: list[str]
+) -> None:
+    judged(scope, 0, SubrunState.UNKNOWN, held=True)
+    cluster = scope.ledger.submission(scope.tag("gen")).clusters[0][1]
+    pool.set_status(SCHEDD, cluster, JobStatus.HELD)
+    with pytest.raises(TaskAwaitingInput):
+        recover().execute(context())
+    pool.set_status(SCHEDD, cluster, JobStatus.RUNNING)
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().answered(context(), answer(AGAIN))
+    assert tag_waited_for(deferred) == scope.tag("gen"), "they are not made a second time while they run"
+    pool.set_status(SCHEDD, cluster, JobStatus.COMPLETED, since=1000.0, exit_code=9)
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().resume(context(), {"tag": scope.tag("gen"), "over": True})
+    assert tag_waited_for(deferred) == scope.tag("gen", 1), (
+        "what they did not make is recovered, as was asked"
+    )
+
+
 def test_recover_again_removes_what_is_still_held_first(
     scope: Scope, pool: FakePool, questions: list[str]
 ) -> None:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.bookkeeping.records import AS_PLANNED
+from include.bookkeeping.ledger import Ledger
+from include.bookkeeping.records import AS_PLANNED, UnitState
+from include.campaign.plan import CampaignPlan, InputPlan
 from include.campaign.states import SubmissionState, SubrunState
 from include.recovery.decision import Past, decide
-from include.recovery.standing import build_standing
+from include.recovery.recovered import recovery_units
+from include.recovery.standing import build_standing, standing_of
+from tests import ledger_records as records
 from tests.unit.recovery.records import ACCEPTED, MISSING, UNKNOWN, stage, unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from include.bookkeeping.records import Slice
 
 NOTHING: frozenset[int] = frozenset()
 
@@ -91,3 +104,38 @@ def test_a_person_s_recovery_takes_what_nobody_knows_and_no_held_job() -> None:
     )
     decision = decide(standing, stage(), Past(diagnoses={}, last=AS_PLANNED), forced=True)
     assert decision.subruns == (0, 1, 4)
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Iterator[tuple[Ledger, CampaignPlan, Slice, list[Path]]]:
+    """A stage that reads a list of four files, of which two subruns are accepted."""
+    files = [tmp_path / f"{n}.root" for n in range(4)]
+    for file in files:
+        file.touch()
+    given = InputPlan(
+        name="raw", stage=None, output=None, select="same", files=tuple(map(str, files)), per_job=1
+    )
+    plan = records.campaign_plan(stages=(records.stage_plan("gen", inputs=(given,)),))
+    with Ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        ledger.upgrade()
+        (item,) = ledger.reserve(plan, tranche=records.TRANCHE, dag_run_id="r", slices=1, now=records.NOW)
+        tag = records.intend(ledger, "gen")
+        ledger.record_submitted(tag, clusters=(("ap1", 7, 4),), message="", now=records.NOW)
+        records.accept(ledger, tag, [records.output("gen", n) for n in (0, 1)])
+        missing = [UnitState(process=n, state=SubrunState.MISSING, held=False) for n in (2, 3)]
+        ledger.settle(tag, verdicts=[], accept=[], reject=[], states=missing, now=records.NOW)
+        yield ledger, plan, item, files
+
+
+def test_a_listed_file_that_is_gone_stops_neither_the_figures_nor_the_rest(
+    listed: tuple[Ledger, CampaignPlan, Slice, list[Path]],
+) -> None:
+    ledger, plan, item, files = listed
+    for lost in (files[0], files[2]):
+        lost.unlink()
+    standing = standing_of(ledger, plan, plan.stages[0], item)
+    assert (standing.accepted, standing.missing) == ({0, 1}, {2, 3})
+    units = recovery_units(
+        ledger, plan, plan.stages[0], item, subruns=standing.missing, tag="t", now=records.NOW
+    )
+    assert [(unit.process, unit.first_subrun) for unit in units] == [(0, 3)]
