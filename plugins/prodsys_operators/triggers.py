@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from prodsys_operators.node_watch import NodeWatch
 from prodsys_operators.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
     from include.batch.pool import Awaited, ClusterCounts
     from include.batch.watcher import ScheddWatcher
@@ -36,6 +37,8 @@ STALE_S = 60.0
 """Jobs that were held when the wait for their cluster ended so long ago may have been released since."""
 LOG_EVERY_S = 60.0
 """A wait writes its counts when they change, and at least this often while its jobs run."""
+SILENT_S = 300.0
+"""How often a wait looks whether its schedds are silent, and says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,12 +220,19 @@ class SubmissionTrigger(BaseTrigger):
         return new or (self.again_s is not None and any(count.held for count in counts))
 
     async def _tell(self, watched: tuple[Watched, ...]) -> None:
-        """Write the counts as they change, after each poll of the first cluster's schedd."""
+        """Write the counts as they change, after each poll of the first schedd, and who is silent."""
         told: dict[Key, tuple[str, float]] = {}
         news = _nodes.news.last
         schedds = {item.schedd for item in watched}
+        silent_at = time.monotonic()
         while True:
-            await next_poll(watched[0].schedd)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SILENT_S):
+                    await next_poll(watched[0].schedd)
+            if time.monotonic() - silent_at >= SILENT_S:
+                silent_at = time.monotonic()
+                for said in silence(schedds):
+                    self.log.warning("%s", said)
             for line in _nodes.news.after(news, schedds):
                 self.log.warning("%s", line.text)
                 news = line.number
@@ -233,6 +243,16 @@ class SubmissionTrigger(BaseTrigger):
                 if count is not None and ((text := in_words(count)) != before or now - at >= LOG_EVERY_S):
                     self.log.info("cluster %d@%s: %s", item.cluster, item.schedd, text)
                     told[key] = (text, now)
+
+
+def silence(schedds: Iterable[str]) -> list[str]:
+    """Return a line for each schedd that gave no answer to the last polls."""
+    return [
+        f"{schedd} gave no answer to the last {watcher.failures} polls: the counts above are as old. No job "
+        f"is lost by that, and the wait goes on. See whether it is up: condor_status -schedd {schedd}"
+        for schedd in sorted(schedds)
+        if (watcher := _watchers.get(schedd)) is not None and watcher.failures
+    ]
 
 
 async def next_poll(schedd: str) -> None:
