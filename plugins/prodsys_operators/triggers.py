@@ -14,6 +14,7 @@ from include.bookkeeping.records import ProgressSample
 from include.crash_points import reached
 from include.errors import LedgerUnavailable, ProdsysError
 from prodsys_operators import metrics
+from prodsys_operators.count_words import SAMPLED, alive, ending, in_numbers, in_words
 from prodsys_operators.ended_by_hand import on_kill
 from prodsys_operators.node_watch import NodeWatch
 from prodsys_operators.settings import settings
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 SAMPLE_EVERY_S = 60.0
 """Counts that do not change are recorded at most so often, so that others see that they are looked at."""
-SAMPLED = ("idle", "running", "held", "completed", "removed", "unknown")
 STALE_S = 60.0
 """Jobs that were held when the wait for their cluster ended so long ago may have been released since."""
 LOG_EVERY_S = 60.0
@@ -383,35 +383,8 @@ def queued(item: Watched, count: ClusterCounts) -> Queued:
     )
 
 
-def alive(count: ClusterCounts) -> bool:
-    """Whether jobs of the cluster run or wait: it came back early, for those that are held."""
-    return bool(count.idle or count.running)
-
-
 def unseen(item: Watched) -> ClusterCounts:
     """Return the counts of a cluster before its first poll."""
     from include.batch.pool import ClusterCounts
 
     return ClusterCounts(total=item.jobs, unknown=item.jobs)
-
-
-def in_numbers(count: ClusterCounts) -> dict[str, int]:
-    """Return counts as JSON values."""
-    names = ("total", "idle", "running", "held", "completed", "removed", "unknown")
-    return {name: getattr(count, name) for name in names}
-
-
-def in_words(count: ClusterCounts) -> str:
-    """Return counts as a phrase, leaving out what is zero."""
-    parts = [f"{number} {name}" for name in SAMPLED if (number := getattr(count, name))]
-    return f"{', '.join(parts) or 'nothing seen yet'} of {count.total}"
-
-
-def ending(count: ClusterCounts) -> str:
-    """Say why the wait is over."""
-    if count.ended == count.total:
-        return f"every job has ended: {in_words(count)}; the check says how well"
-    return (
-        f"{in_words(count)}; held or unknown jobs are beyond their limit (hold_limit, unknown_limit), "
-        "the check says what is known of them"
-    )

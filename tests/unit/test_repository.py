@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 # Goes to the worker nodes alone, so it cannot be split.
-LONGER_FILES = {"include/worker/prodsys_job.py": 1110}
+LONGER_FILES = {"include/worker/prodsys_job.py": 1140}
 # A migration lists tables, and is never edited once released.
 MIGRATIONS = "include/bookkeeping/migrations/versions/*.py"
 PRODUCT = ("include", "plugins", "embedded", "scripts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,3 +94,25 @@ def test_a_release_after_a_clusters_wait_has_ended_is_seen_before_the_whole_is_o
         assert [item.schedd for item, _ in waits.begun] == [AP1, AP2, AP1]
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_wait_says_in_its_own_log_that_its_schedd_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = Waits(monkeypatch)
+    trigger = triggers.SubmissionTrigger(tag=TAG)
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    trigger._log = SimpleNamespace(warning=lambda _, line: lines.put_nowait(line))  # type: ignore[assignment]
+    monkeypatch.setattr(triggers, "SILENT_S", 0.01)
+    monkeypatch.setattr(triggers, "_polled", {})
+    for schedd, failures in ((AP1, 12), (AP2, 0)):
+        monkeypatch.setitem(triggers._watchers, schedd, SimpleNamespace(failures=failures))  # type: ignore[misc]
+
+    async def hear() -> str:
+        story = asyncio.create_task(trigger._tell(waits.watched))
+        async with asyncio.timeout(20):
+            heard = await lines.get()
+        story.cancel()
+        return heard
+
+    said = asyncio.run(hear())
+    assert said.startswith(f"{AP1} gave no answer to the last 12 polls: the counts above are as old.")
+    assert said.endswith(f"condor_status -schedd {AP1}")

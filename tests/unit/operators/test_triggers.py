@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -350,31 +349,6 @@ def test_the_log_of_a_wait_has_the_news_from_after_its_start(world: Deployment) 
         return heard
 
     assert asyncio.run(hear()) == [act("new").text, act("newer").text]
-
-
-def test_a_wait_says_in_its_own_log_that_its_schedd_is_silent(
-    world: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.submit(0, RequestChanges())
-    trigger = triggers.SubmissionTrigger(tag="unit.three/t/000010/gen/recovery-0")
-    lines = Lines()
-    trigger._log = logging.getLogger(f"silent {world.pool._path}")
-    trigger._log.addHandler(lines)
-    monkeypatch.setattr(triggers, "SILENT_S", 0.01)
-    watcher = SimpleNamespace(failures=0)
-    monkeypatch.setitem(triggers._watchers, AP1, watcher)
-
-    async def hear() -> str:
-        story = asyncio.create_task(trigger._tell(triggers.look_up(trigger.tag)))
-        watcher.failures = 12
-        async with asyncio.timeout(20):
-            heard = await lines.queue.get()
-        story.cancel()
-        return heard
-
-    said = asyncio.run(hear())
-    assert said.startswith(f"{AP1} gave no answer to the last 12 polls: the counts above are as old.")
-    assert said.endswith(f"condor_status -schedd {AP1}")
 
 
 def act(*names: str, schedd: str = AP1) -> News:
