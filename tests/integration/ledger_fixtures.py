@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from include.bookkeeping.ledger import Ledger
@@ -11,19 +13,46 @@ from tests.ledger_records import (
     campaign_plan,
     intend,
 )
+from tests.postgres import database
+
+
+@pytest.fixture(scope="session")
+def sqlite_ledger(tmp_path_factory):
+    """The file of an empty ledger of the newest revision, to be copied."""
+    file = tmp_path_factory.mktemp("ledger") / "ledger.db"
+    with Ledger(f"sqlite:///{file}") as made:
+        made.upgrade()
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgres_ledger(postgres_server):
+    """The URL of such a ledger's database."""
+    with database(postgres_server) as made:
+        with Ledger(made) as ledger:
+            ledger.upgrade()
+        yield made
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request, tmp_path):
+    """An empty database; a copied ledger where the test asks for one: revisions take most of a test."""
+    wants_ledger = "ledger" in request.fixturenames
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/the ledger.db"
-    return request.getfixturevalue("postgres_url")
+        file = tmp_path / "the ledger.db"
+        if wants_ledger:
+            shutil.copy(request.getfixturevalue("sqlite_ledger"), file)
+        yield f"sqlite:///{file}"
+        return
+    server = request.getfixturevalue("postgres_server")
+    like = {"like": request.getfixturevalue("postgres_ledger")} if wants_ledger else {}
+    with database(server, **like) as made:
+        yield made
 
 
 @pytest.fixture
 def ledger(url):
     with Ledger(url) as opened:
-        opened.upgrade()
         yield opened
 
 
