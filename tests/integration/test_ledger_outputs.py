@@ -190,9 +190,9 @@ def test_progress_samples(ledger, gen):
 
 def test_a_poll_of_any_number_of_submissions_is_one_statement(ledger):
     """Beside it one that reads, and one for each submission whose number of open jobs changed."""
-    plan = campaign_plan(runs=(1000, 1299))
-    ledger.reserve(plan, tranche=TRANCHE, dag_run_id="r", slices=300, now=NOW)
-    tags = [intend(ledger, "gen", run=run) for run in range(1000, 1300)]
+    plan = campaign_plan(runs=(1000, 1059))
+    ledger.reserve(plan, tranche=TRANCHE, dag_run_id="r", slices=60, now=NOW)
+    tags = [intend(ledger, "gen", run=run) for run in range(1000, 1060)]
     for tag in tags:
         ledger.record_submitted(tag, clusters=[("ap1", 7, 4)], message="", now=NOW)
     sent: list[tuple[str, int]] = []
@@ -214,8 +214,8 @@ def test_a_poll_of_any_number_of_submissions_is_one_statement(ledger):
     assert poll(NOW + 10.123456, 0) == insert
     assert poll(NOW + 20.234567, 3) == {**insert, "UPDATE SUBMISSIONS SET": 3}
     assert sum(words.startswith("SELECT") for words, _ in sent) <= 2
-    assert [each.at for each in ledger.progress(tags[299])] == [NOW + 10.123456, NOW + 20.234567]
-    assert ledger.jobs_in_flight(now=NOW + 20) == {"demo.z": 300 * 4 - 3}
+    assert [each.at for each in ledger.progress(tags[59])] == [NOW + 10.123456, NOW + 20.234567]
+    assert ledger.jobs_in_flight(now=NOW + 20) == {"demo.z": 60 * 4 - 3}
 
 
 def progress_of(ledger, stage, *, run=None):
