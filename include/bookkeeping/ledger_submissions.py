@@ -11,6 +11,7 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 
 from include.bookkeeping.admission_tables import admissions
 from include.bookkeeping.database import LedgerDatabase, slice_row, submission_row
+from include.bookkeeping.identity_table import identity
 from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import AS_PLANNED, RequestChanges, StageUnit, Submission, Unit
 from include.bookkeeping.rows import insert_all, insert_if_new
@@ -29,6 +30,11 @@ log = logging.getLogger(__name__)
 
 class LedgerSubmissions(LedgerDatabase):
     """The part of the ledger that knows submissions."""
+
+    def identity(self) -> str:
+        """Return the ledger's own name, with which the tags of its submissions end; empty in an old ledger."""
+        with self._read() as connection:
+            return str(connection.scalar(sa.select(identity.c.name)))
 
     def intend(  # noqa: PLR0913  one record, its fields
         self,
@@ -50,9 +56,9 @@ class LedgerSubmissions(LedgerDatabase):
         intended again, because from now on jobs may carry its tag.
         """
         _require_numbered(tag, units)
-        identity = {"dag_id": dag_id, "tranche": tranche, "run": run, "stage": stage, "recovery": recovery}
+        place = {"dag_id": dag_id, "tranche": tranche, "run": run, "stage": stage, "recovery": recovery}
         written = {"work_dir": work_dir, "message": "", "intended_at": now, "state_at": now}
-        row: dict[str, Any] = {"tag": tag, **identity, "state": SubmissionState.INTENDED, **written}
+        row: dict[str, Any] = {"tag": tag, **place, "state": SubmissionState.INTENDED, **written}
         row["changes"] = None if changes == AS_PLANNED else asdict(changes)
         row["jobs_open"] = len(units)
         with self._write() as connection:
@@ -63,7 +69,7 @@ class LedgerSubmissions(LedgerDatabase):
                 _insert_units(connection, submission_row(connection, tag).id, units)
             else:
                 there = _reopen(connection, tag, now=now)
-                _require_same(tag, there, identity)
+                _require_same(tag, there, place)
             recount(connection, plan, tranche, run, now=now)
             return _load(connection, submissions.c.tag == tag)[0]
 
@@ -191,10 +197,10 @@ def _reopen(connection: Connection, tag: str, *, now: float) -> Row[Any]:
     return row
 
 
-def _require_same(tag: str, row: Row[Any], identity: dict[str, Any]) -> None:
-    there = {name: getattr(row, name) for name in identity}
-    if there != identity:
-        raise LedgerError(f"{tag} is in the ledger for {there}, not for {identity}")
+def _require_same(tag: str, row: Row[Any], place: dict[str, Any]) -> None:
+    there = {name: getattr(row, name) for name in place}
+    if there != place:
+        raise LedgerError(f"{tag} is in the ledger for {there}, not for {place}")
 
 
 def _require_same_clusters(

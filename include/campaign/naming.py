@@ -6,12 +6,16 @@ import hashlib
 from pathlib import PurePosixPath
 
 
-def submission_tag(*, dag_id: str, tranche: str, run: int, stage: str, recovery: int = 0) -> str:
+def submission_tag(
+    *, dag_id: str, tranche: str, run: int, stage: str, recovery: int = 0, ledger: str = ""
+) -> str:
     """Return the tag that every job of one submission carries in its ad as `ProdsysTag`.
 
-    `tranche` is the dag_run's key in the ledger (see `bookkeeping.records.Slice`), `run` the slice's run.
+    `tranche` is the dag_run's key in the ledger (see `bookkeeping.records.Slice`), `run` the slice's run,
+    `ledger` the ledger's own name: two ledgers may have the same campaign on the same schedds.
     """
-    return f"{dag_id}/{tranche}/{run:06d}/{stage}/recovery-{recovery}"
+    tag = f"{dag_id}/{tranche}/{run:06d}/{stage}/recovery-{recovery}"
+    return f"{tag}/{ledger}" if ledger else tag
 
 
 def submission_key(tag: str) -> str:

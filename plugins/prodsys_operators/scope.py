@@ -60,6 +60,7 @@ class Scope:
             run=self.slice.run,
             stage=stage,
             recovery=recovery,
+            ledger=self.ledger.identity(),
         )
 
     def accepted(self, stage: str, *, output: str | None = None, removed: bool = False) -> list[OutputRecord]:

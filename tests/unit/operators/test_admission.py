@@ -93,7 +93,9 @@ def submit(index: int) -> SubmitOperator:
 
 
 def tag_of(index: int, recovery: int = 0) -> str:
-    return f"unit.three/t/{10 + index:06d}/gen/recovery-{recovery}"
+    with settings_module.settings().open_ledger() as opened:
+        name = opened.identity()
+    return f"unit.three/t/{10 + index:06d}/gen/recovery-{recovery}/{name}"
 
 
 def judge(ledger: Ledger, tag: str, state: SubrunState) -> None:

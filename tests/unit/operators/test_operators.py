@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from include.bookkeeping.ledger import Ledger
 from include.bookkeeping.records import OutputRecord, VerdictRecord
+from include.campaign.naming import submission_key
 from include.campaign.states import Outcome, OutputState, SubmissionState
 from include.errors import LedgerError, LedgerUnavailable
 from prodsys_operators.merge import PlanMergeOperator
@@ -24,7 +26,6 @@ from prodsys_operators.submit import SubmitOperator
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from include.bookkeeping.ledger import Ledger
     from include.campaign.plan import CampaignPlan
     from prodsys_operators.settings import Settings
 
@@ -100,6 +101,17 @@ def test_scheduled_and_backfilled_dag_runs_of_one_interval_share_their_tranche()
 def test_a_dag_run_by_hand_is_its_own_tranche(logical_date: dt.datetime | None) -> None:
     run = SimpleNamespace(run_id="manual__1", run_type="manual", logical_date=logical_date)
     assert tranche_of({"dag_run": run}) == "manual__1"
+
+
+def test_two_ledgers_with_one_campaign_never_share_a_tag(scope: Scope, tmp_path: Path) -> None:
+    with Ledger(f"sqlite:///{tmp_path}/staging.db") as other:
+        other.upgrade()
+        staging = replace(scope, ledger=other).tag("gen")
+    tag = scope.tag("gen")
+    assert tag == scope.tag("gen") == f"unit.three/t/000010/gen/recovery-0/{scope.ledger.identity()}"
+    assert staging.rpartition("/")[0] == tag.rpartition("/")[0]
+    assert staging != tag
+    assert submission_key(staging) != submission_key(tag)  # so the areas are apart, too
 
 
 def test_reserve_gives_the_same_runs_again(deployment: Settings, plan: CampaignPlan) -> None:
