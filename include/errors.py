@@ -10,7 +10,8 @@ ProdsysError
 │   └── SubmissionAmbiguous not known yet whether jobs exist; a next try submits only if the tag proves absent
 ├── PoolError
 │   └── ScheddUnreachable   no answer, which proves nothing about the jobs
-│       └── ScheddUnlisted  the collector answers, and lists no such schedd
+│       ├── ScheddUnlisted  the collector answers, and lists no such schedd
+│       └── JobsUnreachable it has a submission's jobs; carries the tag
 ├── LedgerError           the bookkeeping database refused or contradicts itself
 │   └── LedgerUnavailable   it cannot be reached or is busy: trying again helps
 ├── LogsError             the logs' database refused or contradicts itself, or a question to it is wrong
@@ -82,6 +83,14 @@ class ScheddUnreachable(PoolError):
 
 class ScheddUnlisted(ScheddUnreachable):
     """The collector answers and lists no such schedd: it is down, or there never was one of that name."""
+
+
+class JobsUnreachable(ScheddUnreachable):
+    """A schedd that has jobs of a submission gave no answer: how they stand is to be seen when it does."""
+
+    def __init__(self, message: str, *, tag: str) -> None:
+        super().__init__(message)
+        self.tag = tag
 
 
 class LedgerError(ProdsysError):

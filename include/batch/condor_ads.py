@@ -104,7 +104,7 @@ def of_clusters(clusters: Iterable[int]) -> str:
 
 
 def rows_of(awaited: Iterable[Awaited], rows: Iterable[Any]) -> dict[Awaited, list[Any]]:
-    """Return the rows of each cluster that is waited for: those with its tag, and those without any.
+    """Return the rows of each cluster that is waited for: those with its tag, or all where none is awaited.
 
     Ten thousand rows are sorted by what they say, and the few sorts compared: this is done in every poll.
     """
@@ -119,7 +119,7 @@ def rows_of(awaited: Iterable[Awaited], rows: Iterable[Any]) -> dict[Awaited, li
         numbered[each.cluster].append(each)
     for (cluster, tag), alike in sorts.items():
         for each in numbered.get(cluster, ()):
-            if tag is None or each.tag in (None, tag):
+            if each.tag in (None, tag):
                 found[each] += alike
     return found
 

@@ -72,7 +72,7 @@ class FakePool:
         found = {}
         for key, total in clusters.items():
             cluster, tag = Awaited(key) if isinstance(key, int) else key
-            own = [job for job in jobs.get(cluster, ()) if tag is None or job["tag"] in (None, tag)]
+            own = [job for job in jobs.get(cluster, ()) if tag is None or job["tag"] == tag]
             found[key] = _counted(total, own, now)
         return found
 

@@ -27,7 +27,7 @@ class Awaited(NamedTuple):
 
     cluster: int
     tag: str | None = None
-    """Jobs with another tag do not count: a schedd that lost its queue gives numbers out again."""
+    """Only jobs with it count: a schedd that lost its queue gives numbers out again. None: all count."""
 
 
 Counted = TypeVar("Counted", int, Awaited)
@@ -206,7 +206,7 @@ class Pool(Protocol):
     ) -> dict[Counted, ClusterCounts]:
         """Return counts for one schedd's clusters, given as cluster → jobs submitted, by few queries.
 
-        Where a tag is awaited, jobs with another one do not count; those without any do.
+        Where a tag is awaited, only jobs that have it count.
         """
 
     def ads(self, schedd: str, clusters: Collection[int]) -> list[JobAd]:

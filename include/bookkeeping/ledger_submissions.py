@@ -32,7 +32,7 @@ class LedgerSubmissions(LedgerDatabase):
     """The part of the ledger that knows submissions."""
 
     def identity(self) -> str:
-        """Return the ledger's own name, with which the tags of its submissions end; empty in an old ledger."""
+        """Return the ledger's own name, which ends the tags of its submissions; empty in an old ledger."""
         with self._read() as connection:
             return str(connection.scalar(sa.select(identity.c.name)))
 

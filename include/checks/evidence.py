@@ -269,15 +269,13 @@ def _place(
 
 def _own(submission: Submission, ads: Iterable[JobAd]) -> tuple[list[JobAd], list[str]]:
     """Return the ads of this submission, and a note on those of others (numbers repeat on a wiped pool)."""
-    known = {(schedd, cluster) for schedd, cluster, _ in submission.clusters}
     ours: list[JobAd] = []
     others: list[JobAd] = []
     for ad in ads:
-        belongs = ad.tag == submission.tag if ad.tag is not None else (ad.schedd, ad.cluster) in known
-        (ours if belongs else others).append(ad)
+        (ours if ad.tag == submission.tag else others).append(ad)
     if not others:
         return ours, []
-    return ours, [f"{len(others)} ads belong to other submissions, {others[0].job_id} first: not used"]
+    return ours, [f"{len(others)} ads have not this submission's tag, {others[0].job_id} first: not used"]
 
 
 def _recall(

@@ -10,15 +10,16 @@ from include.bookkeeping.places import Places
 from include.bookkeeping.records import ActionRecord
 from include.campaign.states import ActionKind, HoldAction, JobStatus, Outcome
 from include.checks.verdict import Verdict
+from include.errors import ScheddUnreachable
 from include.recovery.decision import GROWTH, HEADROOM
-from include.recovery.review import ads_of
+from include.recovery.review import ads_of, answers_of
 from include.triage.classify import removal_reason
 from include.triage.failure import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from include.batch.pool import JobAd
+    from include.batch.pool import JobAd, Pool
     from include.bookkeeping.records import Submission
     from include.campaign.plan import StagePlan
     from include.recovery.review import Tools
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 WHO = "prodsys"
 GROUPS_SHOWN = 12
+AGAIN_S = 60.0
+"""What a schedd gave no answer to is tried again after this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +61,18 @@ class _Step:
 
 
 def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Handled:
-    """Release, remove or leave each held job of the submission; PoolError where a schedd does not answer.
+    """Release, remove or leave each held job of the submission.
 
+    Jobs on a schedd that gives no answer are left for a later look. PoolError where a schedd denies an act.
     Each act is in the ledger before it happens. Acting twice is harmless: only a job that is held is
     released or removed, and however often one hold is acted on, it counts as one release.
     """
     now = tools.clock()
-    held = _held(tools, submission)
+    ads, silent = answers_of(tools.pool, submission)
+    held = _held(submission, ads)
     if not held:
-        return Handled(released=0, removed=0, left=0, again_s=None, lines=("no job is held any more",))
+        lines = _silence(silent) or ("no job is held any more",)
+        return Handled(released=0, removed=0, left=0, again_s=None, lines=lines)
     failures = [_failure(stage, submission, ad) for ad in held.values()]
     releases = tools.ledger.releases(submission.tag)
     steps = [
@@ -75,26 +81,47 @@ def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Hand
     ]
     due = [step for step in steps if step.action is not HoldAction.PERSON and step.due_s <= 0]
     released = removed = 0
+    unacted: list[_Step] = []
     for group in _grouped(due):
         first = group[0]
         kind = ActionKind.REMOVE if first.action is HoldAction.REMOVE else ActionKind.RELEASE
         tools.ledger.record_actions(_actions(submission, kind, group, now=now))
-        jobs = [(step.ad.cluster, step.ad.process) for step in group]
+        try:
+            done = _act(tools.pool, group)
+        except ScheddUnreachable as error:
+            silent.append(str(error))
+            unacted += group
+            continue
         if first.action is HoldAction.REMOVE:
-            # One reason a call: what held the first is said of all, and they are of one class.
-            removed += tools.pool.remove_jobs(first.ad.schedd, jobs, reason=removal_reason(first.diagnosis))
+            removed += done
         else:
-            reason, memory = f"prodsys: {first.diagnosis.cause}", first.memory_mb
-            released += tools.pool.release_jobs(first.ad.schedd, jobs, reason=reason, memory_mb=memory)
+            released += done
     waiting = [step.due_s for step in steps if step.action is not HoldAction.PERSON and step.due_s > 0]
+    waiting += [AGAIN_S for _ in unacted]
+    left = [step for step in steps if step not in due or step in unacted]
     return Handled(
         released=released,
         removed=removed,
-        left=len(steps) - len(due),
+        left=len(left),
         again_s=min(waiting) if waiting else None,
-        lines=tuple(_lines(steps)),
-        left_by=tuple(sorted(Counter(_cluster(step.ad) for step in steps if step not in due).items())),
+        lines=(*_lines(steps), *_silence(silent)),
+        left_by=tuple(sorted(Counter(_cluster(step.ad) for step in left).items())),
     )
+
+
+def _act(pool: Pool, group: Sequence[_Step]) -> int:
+    """Remove or release jobs that are alike, in one call; return of how many that was true."""
+    first = group[0]
+    jobs = [(step.ad.cluster, step.ad.process) for step in group]
+    if first.action is HoldAction.REMOVE:
+        # One reason a call: what held the first is said of all, and they are of one class.
+        return pool.remove_jobs(first.ad.schedd, jobs, reason=removal_reason(first.diagnosis))
+    reason = f"prodsys: {first.diagnosis.cause}"
+    return pool.release_jobs(first.ad.schedd, jobs, reason=reason, memory_mb=first.memory_mb)
+
+
+def _silence(silent: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{each} Held jobs there are looked at when it answers." for each in silent)
 
 
 def _cluster(ad: JobAd) -> str:
@@ -103,7 +130,7 @@ def _cluster(ad: JobAd) -> str:
 
 def remove_all_held(tools: Tools, stage: StagePlan, submission: Submission, *, who: str) -> int:
     """Remove the submission's held jobs, whatever their class, because `who` decided so; return how many."""
-    held = _held(tools, submission)
+    held = _held(submission, ads_of(tools.pool, submission))
     failures = [_failure(stage, submission, ad) for ad in held.values()]
     alike: dict[tuple[str, str], list[JobAd]] = defaultdict(list)
     reasons: dict[str, str] = {}
@@ -122,16 +149,12 @@ def remove_all_held(tools: Tools, stage: StagePlan, submission: Submission, *, w
     return removed
 
 
-def _held(tools: Tools, submission: Submission) -> dict[str, JobAd]:
+def _held(submission: Submission, ads: Sequence[JobAd]) -> dict[str, JobAd]:
     """Return id → ad of the submission's held jobs.
 
-    A schedd that lost its queue gives cluster numbers out again: jobs with another tag are somebody else's.
+    A schedd that lost its queue gives cluster numbers out again: jobs without this tag are somebody else's.
     """
-    return {
-        ad.job_id: ad
-        for ad in ads_of(tools.pool, submission)
-        if ad.status is JobStatus.HELD and ad.tag in (None, submission.tag)
-    }
+    return {ad.job_id: ad for ad in ads if ad.status is JobStatus.HELD and ad.tag == submission.tag}
 
 
 def _failure(stage: StagePlan, submission: Submission, ad: JobAd) -> Failure:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from include.campaign.states import SubrunState
+from include.campaign.states import SubmissionState, SubrunState
 from include.crash_points import reached
+from include.errors import JobsUnreachable, ScheddUnreachable
 from include.recovery.duplicates import duplicates_of
 from include.recovery.node_facts import node_facts
 from include.triage.failure import Failure
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from include.checks.judge import Judgement, UnitJudgement
     from include.triage.classify import Triage
     from include.triage.failure import Diagnosis
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,10 @@ class Tools:
 
 
 def review_stage(tools: Tools, plan: CampaignPlan, stage: StagePlan, item: Slice) -> tuple[Reviewed, ...]:
-    """Review the stage's submissions in order of recovery; the pool's and the storage's errors pass through.
+    """Review the stage's submissions in order of recovery; the storage's errors pass through.
+
+    Of a submission that is over by the ledger, the ledger knows the jobs where a schedd gives no answer;
+    JobsUnreachable for one that is not.
 
     The order is the rule by which one of several good outputs is accepted: what was accepted before stays,
     then the earlier submission's, and within one submission that of the execution that ended first.
@@ -63,7 +70,11 @@ def review_stage(tools: Tools, plan: CampaignPlan, stage: StagePlan, item: Slice
 def _review(tools: Tools, plan: CampaignPlan, stage: StagePlan, submission: Submission) -> Reviewed:
     from include.checks.evidence import read_areas
 
-    ads = ads_of(tools.pool, submission)
+    ads, silent = answers_of(tools.pool, submission)
+    if silent and submission.state is not SubmissionState.ENDED:
+        raise JobsUnreachable(f"{submission.tag}: {silent[0]}", tag=submission.tag)
+    for each in silent:
+        log.warning("%s is over, its jobs are known from the ledger: %s", submission.tag, each)
     area = read_areas(plan, submission)
     known = tools.ledger.jobs(submission.tag)
     judgement = _judge(tools, plan, stage, submission, ads=ads, area=area, known=known)
@@ -80,11 +91,26 @@ def _review(tools: Tools, plan: CampaignPlan, stage: StagePlan, submission: Subm
 
 
 def ads_of(pool: Pool, submission: Submission) -> list[JobAd]:
-    """Return the ads of the submission's jobs, from queue and history."""
+    """Return the ads of the submission's jobs, from queue and history; JobsUnreachable without an answer."""
+    ads, silent = answers_of(pool, submission)
+    if silent:
+        raise JobsUnreachable(f"{submission.tag}: {silent[0]}", tag=submission.tag)
+    return ads
+
+
+def answers_of(pool: Pool, submission: Submission) -> tuple[list[JobAd], list[str]]:
+    """Return the ads that the submission's schedds give, and a sentence on each that gives no answer."""
     by_schedd: dict[str, list[int]] = {}
     for schedd, cluster, _ in submission.clusters:
         by_schedd.setdefault(schedd, []).append(cluster)
-    return [ad for schedd, clusters in by_schedd.items() for ad in pool.ads(schedd, clusters)]
+    ads: list[JobAd] = []
+    silent: list[str] = []
+    for schedd, clusters in by_schedd.items():
+        try:
+            ads += pool.ads(schedd, clusters)
+        except ScheddUnreachable as error:
+            silent.append(str(error))
+    return ads, silent
 
 
 def _judge(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.errors import ProdsysError
+from include.errors import JobsUnreachable, ProdsysError
 from prodsys_operators import metrics
 from prodsys_operators.scope import Scope, SliceOperator, open_tools
+from prodsys_operators.triggers import SubmissionTrigger
+from prodsys_operators.wait import LIMIT
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -43,7 +45,10 @@ class CheckOperator(SliceOperator):
                 raise AirflowFailException(
                     f"{tag} was never submitted; clear the submit task before this one"
                 )
-            standing = look(self, scope)
+            try:
+                standing = look(self, scope)
+            except JobsUnreachable as error:
+                wait_for_answer(self, error)
             said = unproven(standing)
             if said and standing.running:
                 self.log.info("%s; %s is not over, the recover task waits for it", said, standing.running)
@@ -52,6 +57,21 @@ class CheckOperator(SliceOperator):
             elif said:
                 raise StageUnknown(f"{said}; looking again later")
             return figures(standing)
+
+    def resume(self, context: Context, event: Any = None) -> dict[str, int]:  # noqa: ARG002
+        """Look again, now that a schedd that was silent has answered."""
+        return self.execute(context)
+
+
+def wait_for_answer(task: SliceOperator, error: JobsUnreachable) -> NoReturn:
+    """Wait in the triggerer until the schedds of a submission answer, however long; then `task.resume` runs.
+
+    Tries that count would be over long before a schedd is mended.
+    """
+    task.log.warning("%s Nothing is decided without it: waiting until it answers", error)
+    trigger = SubmissionTrigger(tag=error.tag, ends_task=False)
+    task.defer(trigger=trigger, method_name="resume", timeout=LIMIT)
+    raise AssertionError
 
 
 def look(task: SliceOperator, scope: Scope) -> Standing:

@@ -69,6 +69,7 @@ def remove_held(scope: Scope, stage: str, *, who: str, log: Any) -> str:
 
 def still_alive(scope: Scope, stage: str) -> str:
     """Return the tag of a submission of the stage that has jobs which wait or run; empty where none has."""
+    from include.campaign.states import SubmissionState
     from include.checks.evidence import ALIVE
     from include.recovery.review import ads_of
 
@@ -76,7 +77,8 @@ def still_alive(scope: Scope, stage: str) -> str:
         for submission in scope.ledger.submissions(
             scope.plan.dag_id, scope.slice.tranche, run=scope.slice.run, stage=stage
         ):
-            ads = ads_of(tools.pool, submission) if submission.clusters else []
-            if any(ad.status in ALIVE and ad.tag in (None, submission.tag) for ad in ads):
+            over = not submission.clusters or submission.state is SubmissionState.ENDED
+            ads = [] if over else ads_of(tools.pool, submission)
+            if any(ad.status in ALIVE and ad.tag == submission.tag for ad in ads):
                 return submission.tag
     return ""

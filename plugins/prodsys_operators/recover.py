@@ -11,9 +11,10 @@ from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 from include.campaign.states import ActionKind
 from include.campaign.wording import spans
 from include.crash_points import reached
+from include.errors import JobsUnreachable
 from prodsys_operators import metrics
 from prodsys_operators.admission import AdmissionTrigger, may_send
-from prodsys_operators.check import StageUnknown, figures, last_try, look, unproven
+from prodsys_operators.check import StageUnknown, figures, last_try, look, unproven, wait_for_answer
 from prodsys_operators.holds import look_at_holds, remove_held, still_alive
 from prodsys_operators.scope import Scope, SliceOperator
 from prodsys_operators.sending import intend, send
@@ -90,17 +91,22 @@ class RecoverOperator(SliceOperator):
             self.log.info("%s decided: %s; %s", who, chosen, numbers)
             if chosen == STOP:
                 raise AirflowFailException(f"stopped by {who}: {numbers}")
-            if standing.unknown:
-                # The question may be old: what has happened since to held jobs and to storage counts.
-                standing = look(self, scope)
+            try:
+                if standing.unknown:
+                    # The question may be old: what has happened since to held jobs and to storage counts.
+                    standing = look(self, scope)
+                if chosen == AGAIN:
+                    if standing.held and (tag := remove_held(scope, self.stage, who=who, log=self.log)):
+                        self.wait(tag)
+                    if standing.unknown:
+                        self.wait_for_living(scope)
+            except JobsUnreachable as error:
+                if chosen == AGAIN:
+                    wait_for_answer(self, error)
+                self.log.warning("%s Accepted by what is known without it", error)
             if chosen == ACCEPT:
                 self.own_verdicts(scope)  # the log has what they say; the person has decided
                 return figures(standing)
-            if standing.held and (tag := remove_held(scope, self.stage, who=who, log=self.log)):
-                self.wait(tag)
-            if standing.unknown and (tag := still_alive(scope, self.stage)):
-                self.log.info("%s has jobs in the queue, released since the question: waiting for them", tag)
-                self.wait(tag)
             return self.go_on(context, scope, standing)
 
     def standing(self, scope: Scope) -> Standing:
@@ -114,17 +120,22 @@ class RecoverOperator(SliceOperator):
     def look(self, context: Context, scope: Scope, *, waited: bool = False) -> Standing:
         """Review the stage; StageUnknown while something is not proven, at the last try a person is asked.
 
-        A person is asked at once where the task has waited until nobody knew the jobs any more.
+        A person is asked at once where the task has waited until nobody knew the jobs any more, but not while
+        others of the stage's jobs wait or run.
         Where a person wants a recovery already, what is not proven is made anew with the rest.
         """
         from include.recovery.decision import Act, Decision
         from include.recovery.past import wanted_by_a_person
 
-        standing = look(self, scope)
+        try:
+            standing = look(self, scope)
+        except JobsUnreachable as error:
+            wait_for_answer(self, error)
         said = unproven(standing)
         if said and not wanted_by_a_person(scope.ledger, scope.slice, self.stage):
             if not (last_try(context) or (waited and standing.running)):
                 raise StageUnknown(f"{said}; looking again later")
+            self.wait_for_living(scope)
             self.ask(context, scope, standing, Decision(act=Act.ASK, why=f"{said}; {standing.counts}"))
         return standing
 
@@ -215,6 +226,16 @@ class RecoverOperator(SliceOperator):
         trigger = SubmissionTrigger(tag=tag, ends_task=False)
         self.defer(trigger=trigger, method_name="resume", timeout=LIMIT)
         raise AssertionError
+
+    def wait_for_living(self, scope: Scope) -> None:
+        """Wait for the jobs of the stage that wait or run, where there are some."""
+        try:
+            tag = still_alive(scope, self.stage)
+        except JobsUnreachable as error:
+            wait_for_answer(self, error)
+        if tag:
+            self.log.info("%s has jobs in the queue that may run: waiting for them", tag)
+            self.wait(tag)
 
     def ask(self, context: Context, scope: Scope, standing: Standing, decision: Decision) -> NoReturn:
         """Ask a person, with what triage found; or fail, where the spec says so."""

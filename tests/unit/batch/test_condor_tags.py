@@ -43,12 +43,12 @@ def schedd() -> Schedd:
     return Schedd()
 
 
-def test_queued_jobs_of_another_tag_do_not_count(schedd: Schedd) -> None:
+def test_queued_jobs_without_the_tag_do_not_count(schedd: Schedd) -> None:
     schedd.queue = [row(0, "x"), row(0, "y"), row(1, "y", JobStatus.HELD), row(2, None, JobStatus.RUNNING)]
     counts = schedd.counts(AP1, {X: 4, Y: 3}, now=100.0)
     assert counts == {
-        X: ClusterCounts(total=4, idle=1, running=1, unknown=2),
-        Y: ClusterCounts(total=3, idle=1, running=1, held=1),
+        X: ClusterCounts(total=4, idle=1, unknown=3),
+        Y: ClusterCounts(total=3, idle=1, held=1, unknown=1),
     }
     assert schedd.asked == ["ClusterId == 5"], "one query for both"
     everything = schedd.counts(AP1, {5: 4}, now=100.0)[5]

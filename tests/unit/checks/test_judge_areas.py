@@ -53,7 +53,7 @@ def test_ads_of_other_submissions_are_not_used(make_site, ad_of):
     judgement = site.judge()
     assert judgement.units[0].state is SubrunState.UNKNOWN
     assert judgement.jobs == ()
-    assert "belong to other submissions" in judgement.notes[0]
+    assert "have not this submission's tag" in judgement.notes[0]
 
 
 def test_an_unpublished_folder_is_noted(make_site):

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput, Task
 from include.batch.fake import FakePool
 from include.batch.pool import ClusterId, SubmitAnswer
 from include.bookkeeping.records import UnitState
-from include.campaign.states import ActionKind, JobStatus, SubrunState
+from include.campaign.states import ActionKind, JobStatus, SubmissionState, SubrunState
 from prodsys_operators import recover as recover_module
 from prodsys_operators.check import CheckOperator, StageUnknown
 from prodsys_operators.recover import ACCEPT, AGAIN, STOP, RecoverOperator
@@ -270,3 +270,50 @@ def test_a_check_leaves_jobs_that_still_run_to_the_recover_task(scope: Scope, po
         recover().execute(context())
     assert tag_waited_for(deferred) == scope.tag("gen", 0)
     assert pool.find_tag(scope.tag("gen", 0))
+
+
+def test_check_and_recover_wait_for_a_schedd_that_is_silent(
+    scope: Scope, pool: FakePool, questions: list[str]
+) -> None:
+    pool.set_status(SCHEDD, 1, JobStatus.COMPLETED, since=1000.0, exit_code=9)
+    judged(scope, 0, SubrunState.UNKNOWN)
+    pool.set_schedd(SCHEDD, up=False)
+    check = CheckOperator(task_id="check", stage="gen", slice_item=ITEM)
+    over = {"tag": scope.tag("gen"), "over": True}
+    for act in (
+        lambda: check.execute(context(last=True)),
+        lambda: recover().resume(context(last=True), over),
+        lambda: recover().answered(context(last=True), answer(AGAIN)),
+    ):
+        with pytest.raises(TaskDeferred) as deferred:
+            act()
+        assert (tag_waited_for(deferred), deferred.value.method_name) == (scope.tag("gen"), "resume")
+    assert recover().answered(context(), answer(ACCEPT))["accepted"] == 0
+    pool.set_schedd(SCHEDD, up=True)
+    assert check.resume(context(), over)["missing"] == 3
+    assert questions == []
+
+
+def test_a_stage_that_is_over_needs_no_schedd(scope: Scope, pool: FakePool) -> None:
+    """What its jobs did is in the ledger."""
+    pool.set_status(SCHEDD, 1, JobStatus.COMPLETED, since=1000.0, exit_code=9)
+    check = CheckOperator(task_id="check", stage="gen", slice_item=ITEM)
+    assert check.execute(context())["missing"] == 3
+    assert scope.ledger.submission(scope.tag("gen")).state is SubmissionState.ENDED
+    pool.set_schedd(SCHEDD, up=False)
+    assert check.execute(context())["missing"] == 3
+
+
+def test_nobody_is_asked_about_lost_jobs_while_others_of_the_stage_run(
+    scope: Scope, pool: FakePool, questions: list[str]
+) -> None:
+    pool.lose_queue(SCHEDD)
+    with pytest.raises(TaskDeferred):
+        recover().execute(context())
+    judged(scope, 0, SubrunState.UNKNOWN)
+    second = scope.ledger.submission(scope.tag("gen", 1)).clusters[0][1]
+    pool.set_status(SCHEDD, second, JobStatus.RUNNING)
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().resume(context(), {"tag": scope.tag("gen"), "over": True})
+    assert tag_waited_for(deferred) == scope.tag("gen", 1)
+    assert questions == []

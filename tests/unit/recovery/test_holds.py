@@ -10,6 +10,7 @@ import pytest
 from include.batch.fake import FakePool
 from include.bookkeeping.ledger import Ledger
 from include.campaign.states import ActionKind, JobStatus
+from include.errors import JobsUnreachable, ScheddUnreachable
 from include.recovery.holds import Handled, handle_holds, remove_all_held
 from include.recovery.review import Tools
 from include.triage.classify import Triage
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from include.campaign.plan import StagePlan
 
 SCHEDD = "ap1@fake"
+OTHER = "ap2@fake"
 NOW = 1_000_000.0
 MEMORY = {"hold_code": 34, "hold_subcode": 102, "hold_reason": "memory usage exceeded request_memory"}
 TIME = {"hold_code": 47, "hold_subcode": 0, "hold_reason": "The job exceeded allowed execute duration"}
@@ -162,6 +164,50 @@ def test_nobody_is_held_any_more(held: Held) -> None:
     assert held.handle().lines == ("no job is held any more",)
 
 
+def test_a_silent_schedd_does_not_keep_held_jobs_of_another_waiting(tmp_path: Path, triage: Triage) -> None:
+    with Ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        ledger.upgrade()
+        plan = records.campaign_plan(subruns=6)
+        ledger.reserve(plan, tranche=records.TRANCHE, dag_run_id="r", slices=1, now=1.0)
+        tag = records.intend(ledger, "gen", ranges=[(n, n) for n in range(6)])
+        pool = FakePool(str(tmp_path / "pool.json"), (SCHEDD, OTHER))
+        here, there = pool.submit(SCHEDD, tag, 3), pool.submit(OTHER, tag, 3)
+        clusters = ((SCHEDD, here, 3), (OTHER, there, 3))
+        ledger.record_submitted(tag, clusters=clusters, message="", now=2.0, first_units=(0, 3))
+        tools = Tools(ledger=ledger, pool=pool, triage=triage, clock=lambda: NOW)
+        for schedd, cluster in ((SCHEDD, here), (OTHER, there)):
+            pool.set_status(schedd, cluster, JobStatus.HELD, since=NOW - 3600)
+            pool.change_ads(schedd, cluster, **INPUT)
+        pool.set_schedd(OTHER, up=False)
+        submission = ledger.submission(tag)
+        assert submission is not None
+        handled = handle_holds(tools, stage(), submission)
+        assert (handled.released, handled.left, handled.again_s) == (3, 0, None)
+        assert OTHER in handled.lines[-1]
+        assert "looked at when it answers" in handled.lines[-1]
+        pool.set_schedd(SCHEDD, up=False)
+        assert handle_holds(tools, stage(), submission).released == 0
+        with pytest.raises(JobsUnreachable) as caught:
+            remove_all_held(tools, stage(), submission, who="ann")
+        assert caught.value.tag == tag
+
+
+def test_what_a_schedd_did_not_do_is_done_a_minute_later(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    held.hold(0, INPUT)
+    held.hold(1, TIME)
+
+    def silent(*_: Any, **__: Any) -> int:
+        raise ScheddUnreachable(f"{SCHEDD} did not answer.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(held.pool, "release_jobs", silent)
+        handled = held.handle()
+    assert (handled.released, handled.removed, handled.left) == (0, 1, 1)
+    assert handled.again_s == 60
+    assert handled.left_by == ((f"{held.cluster}@{SCHEDD}", 1),)
+    assert held.handle().released == 1
+
+
 @pytest.mark.parametrize("tag", ["demo.Z/t9/001000/gen/recovery-0", None])
 def test_jobs_that_have_the_number_now_are_left_alone(held: Held, tag: str | None) -> None:
     """The schedd lost its queue, and gave the cluster's number to another submission."""
@@ -172,9 +218,6 @@ def test_jobs_that_have_the_number_now_are_left_alone(held: Held, tag: str | Non
     before = [held.ad(process) for process in range(6)]
     submission = held.ledger.submission(held.tag)
     assert submission is not None
-    if tag is None:  # nothing says that they are another's
-        assert (held.handle().released, held.status(1)) == (1, JobStatus.REMOVED)
-        return
     assert held.handle().lines == ("no job is held any more",)
     assert remove_all_held(held.tools, stage(), submission, who="ann") == 0
     assert [held.ad(process) for process in range(6)] == before
