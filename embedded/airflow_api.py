@@ -60,10 +60,16 @@ class AirflowApi:
                 break
         _accepted(answer)
 
-    def trigger(self, dag_id: str, **conf: Any) -> str:
-        """Start a dag_run and return its id."""
+    def trigger(
+        self, dag_id: str, *, logical_date: datetime | None = None, after: datetime | None = None, **conf: Any
+    ) -> str:
+        """Start a dag_run, now or `after` some time, and return its id."""
         run_id = f"manual__{datetime.now(UTC).isoformat()}"
-        content = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        content: dict[str, Any] = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        if logical_date is not None:
+            content["logical_date"] = logical_date.isoformat()
+        if after is not None:
+            content["run_after"] = after.isoformat()
         self._act("POST", f"/dags/{dag_id}/dagRuns", content)
         return run_id
 

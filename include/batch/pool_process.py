@@ -134,7 +134,8 @@ class PoolProcess:
             if child is None or child.poll() is not None:
                 if child is not None:
                     _end(child)
-                child = self._child = _start(self._command)
+                self._child = None
+                child = self._child = self._begin(method)
             try:
                 _write(cast("IO[bytes]", child.stdin), (self._timeout_s, method, args, kwargs))
                 answer = _read(cast("IO[bytes]", child.stdout), self._timeout_s + MARGIN_S)
@@ -148,6 +149,15 @@ class PoolProcess:
             msg = f"the pool's process failed in {method}{args!r:.200}: {answer!r}"
             raise PoolError(msg) from answer
         return answer
+
+    def _begin(self, method: str) -> subprocess.Popen[bytes]:
+        """Start the child; ScheddUnreachable where the machine has no room for a process."""
+        try:
+            return _start(self._command)
+        except OSError as error:
+            why = f"the process that asks the pool could not be started: {error}"
+            msg = f"{method} was not asked: {why}. This says nothing about jobs."
+            raise ScheddUnreachable(msg) from error
 
     def _no_answer(self, method: str, args: tuple[Any, ...], code: int | None) -> str:
         """Return what to tell when the child did not answer."""

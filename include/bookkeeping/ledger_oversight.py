@@ -107,8 +107,8 @@ class LedgerOversight(LedgerDatabase):
 
 
 def _rows(connection: Connection, wanted: sa.ColumnElement[bool], dag_id: str | None) -> list[Row[Any]]:
-    waits = admissions.c.submission_id.is_not(None) & admissions.c.admitted_at.is_(None)
-    query = sa.select(submissions, waits.label("waits")).outerjoin(admissions).where(wanted)
+    asked = (admissions.c.asked_at, admissions.c.admitted_at)
+    query = sa.select(submissions, *asked).outerjoin(admissions).where(wanted)
     if dag_id is not None:
         query = query.where(submissions.c.dag_id == dag_id)
     return list(connection.execute(query))
@@ -180,7 +180,7 @@ def _facts(
         state=SubmissionState(row.state),
         state_at=row.state_at,
         intended_at=row.intended_at,
-        waits=row.waits,
+        asked_at=max(row.asked_at or 0.0, row.admitted_at or 0.0),
         clusters=sent,
         jobs_open=row.jobs_open,
         open_units=open_units,

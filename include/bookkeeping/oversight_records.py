@@ -22,8 +22,8 @@ class SubmissionFacts:
     state: SubmissionState
     state_at: float
     intended_at: float
-    waits: bool
-    """Whether it waits for room."""
+    asked_at: float
+    """When it last asked for room or got it, epoch seconds; 0: it never asked."""
     clusters: tuple[tuple[str, int, int], ...]
     """(schedd, cluster, jobs)."""
     jobs_open: int

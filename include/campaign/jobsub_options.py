@@ -112,5 +112,10 @@ def _check_line(line: str) -> None:
         raise ValueError(
             f"the line {shown(line)} names an attribute that begins with Prodsys: prodsys sets those"
         )
+    if re.match(r"\s*(max_materialize|max_idle|materialize_max_idle)\s*=", line, re.IGNORECASE):
+        raise ValueError(
+            f"the line {shown(line)} lets the schedd make jobs one by one, and prodsys counts all of a "
+            "cluster from the start: use the key 'max_jobs_in_flight'"
+        )
     if re.match(r"\s*=?\s*queue\b", line, re.IGNORECASE):
         raise ValueError(f"the line {shown(line)} submits more jobs: use the key 'subruns'")

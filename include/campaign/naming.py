@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from pathlib import PurePosixPath
+
+_INTERVAL = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def interval_tranche(start: dt.datetime) -> str:
+    """Return the tranche of dag_runs of the data interval that begins at `start`, which knows its zone."""
+    return start.astimezone(dt.UTC).strftime(_INTERVAL)
+
+
+def interval_of(tranche: str) -> dt.datetime | None:
+    """Return where the data interval of a tranche begins; None for that of a dag_run by hand."""
+    try:
+        return dt.datetime.strptime(tranche, _INTERVAL).replace(tzinfo=dt.UTC)
+    except ValueError:
+        return None
 
 
 def submission_tag(

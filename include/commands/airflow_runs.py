@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
+from include.campaign.naming import interval_of
 from include.errors import AirflowUnreachable
 from include.recovery.orphans import AirflowRun
 
@@ -47,7 +48,7 @@ class AirflowRuns:
         """Close the connections."""
         self._client.close()
 
-    def dag_run(self, dag_id: str, run_id: str, *, tranche: str) -> AirflowRun:  # noqa: ARG002  of Runs
+    def dag_run(self, dag_id: str, run_id: str, *, tranche: str) -> AirflowRun:
         """See Runs."""
         dag = f"/api/v2/dags/{quote(dag_id, safe='')}"
         path = f"{dag}/dagRuns/{quote(run_id, safe='')}"
@@ -56,8 +57,22 @@ class AirflowRuns:
             # A DAG that is gone too may only be hidden from this user, or not parsed yet.
             if self._get(dag) is None:
                 raise AirflowUnreachable(f"Airflow at {self._access.url} has no DAG {dag_id}")
-            return AirflowRun(state=None)
+            found = self._under_way(dag, tranche)
+            if found is None:
+                return AirflowRun(state=None)
+            path = f"{dag}/dagRuns/{quote(str(found['dag_run_id']), safe='')}"
         return AirflowRun(state=str(found["state"]), tasks=self._tasks(path))
+
+    def _under_way(self, dag: str, tranche: str) -> dict[str, Any] | None:
+        """Return a dag_run of the tranche's interval that has not ended: it takes over what was left."""
+        start = interval_of(tranche)
+        if start is None:
+            return None
+        at = start.isoformat()
+        page = self._get(
+            f"{dag}/dagRuns", logical_date_gte=at, logical_date_lte=at, state=["queued", "running"], limit=1
+        )
+        return page["dag_runs"][0] if page and page["dag_runs"] else None
 
     def _tasks(self, dag_run: str) -> dict[tuple[str, int], str | None]:
         tasks: dict[tuple[str, int], str | None] = {}

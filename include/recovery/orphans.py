@@ -81,7 +81,10 @@ class Runs(Protocol):
     """Knows Airflow's dag_runs."""
 
     def dag_run(self, dag_id: str, run_id: str, *, tranche: str) -> AirflowRun:
-        """Return a dag_run; AirflowUnreachable if Airflow gives no answer or does not have the DAG."""
+        """Return a dag_run; AirflowUnreachable if Airflow gives no answer or does not have the DAG.
+
+        If it is gone, one of the same data interval that has not ended counts: it takes over the tranche.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,13 +297,29 @@ def _freed(ledger: Ledger, pool: Pool, submission: Submission | SubmissionFacts)
     return ledger.give_back(submission.tag, jobs=0)
 
 
-def given_up(actions: Iterable[ActionRecord]) -> frozenset[str]:
-    """Return the tags of which a whole cluster was removed; of single jobs the actions name the process."""
+def given_up(actions: Iterable[ActionRecord], facts: Iterable[SubmissionFacts]) -> frozenset[str]:
+    """Return the tags of which every cluster was removed as a whole; jobs are named with their process.
+
+    An action is written before the act, which the schedd may have denied: see that nothing of it is queued.
+    """
+    removed: dict[str, set[tuple[str, str]]] = {}
+    for act in actions:
+        if act.kind is ActionKind.REMOVE:
+            removed.setdefault(act.tag, set()).update(_on_machine(job) for job in act.jobs)
     return frozenset(
-        act.tag
-        for act in actions
-        if act.kind is ActionKind.REMOVE and any("." not in job.partition("@")[0] for job in act.jobs)
+        fact.tag
+        for fact in facts
+        if fact.clusters
+        and removed.get(fact.tag, set()).issuperset(
+            _on_machine(f"{cluster}@{schedd}") for schedd, cluster, _ in fact.clusters
+        )
     )
+
+
+def _on_machine(job: str) -> tuple[str, str]:
+    """Return a job's or cluster's number and its schedd's machine, by which jobsub may call the schedd."""
+    number, _, schedd = job.partition("@")
+    return number, schedd.rpartition("@")[2]
 
 
 def moment(at: float) -> str:

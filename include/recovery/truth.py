@@ -28,7 +28,7 @@ LOOK_BACK_S = 7 * 86400.0
 MOST_FILES = 20_000
 """Accepted files that one comparison looks at."""
 LEAST_S = 300.0
-"""Room is given back no sooner, whatever the limit: a wait that is alive notes its counts every minute."""
+"""Whatever the limit, so long a living wait may be silent: it asks, or notes its counts, every minute."""
 
 IF_UNKNOWN = (
     "see whether history was lost or rotated; after the wait's unknown_limit the check looks at what is "
@@ -150,7 +150,8 @@ def compare(
     doubtful = {each.tag for each in found if each.topic is Topic.COUNTS} | set(leaks)
     asked = [fact for fact in sent if fact.tag in doubtful]
     # Somebody ended those clusters on purpose: no wait is to bring their counts up to date.
-    ended = given_up(ledger.actions(dag_id, kind=ActionKind.REMOVE)) if asked else frozenset()
+    removals = ledger.actions(dag_id, kind=ActionKind.REMOVE) if asked else ()
+    ended = given_up(removals, asked) - seen.live.keys()
     owners = owners_of(ledger, asked, runs) if runs is not None else {}
     settled = ended | _past_clearing(owners, seen)
     return Comparison(
@@ -254,7 +255,10 @@ def _with_pool(
 ) -> Iterator[Disagreement]:
     live = sum(each.live for each in queued)
     if fact.state is SubmissionState.SUBMITTED:
-        yield from _of_sent(fact, live, answering)
+        doubles = [each for each in queued if each.live and not _has(fact, each)]
+        for each in doubles:
+            yield _double(fact, each, now=now)
+        yield from _of_sent(fact, live - sum(each.live for each in doubles), answering)
     elif live:
         since = max(fact.state_at, min((each.queued_at or now for each in queued), default=now))
         where = ", ".join(str(each.id) for each in queued)
@@ -266,15 +270,36 @@ def _with_pool(
             other=f"the queue has {live} of its jobs: {where}",
             advice="`prodsys orphans` says whether something waits for them; clear its check to judge anew",
         )
-    elif fact.state is SubmissionState.INTENDED and not fact.waits:
+    elif fact.state is SubmissionState.INTENDED:
+        # While it waits for room it asks every minute, and once it has room it is being sent.
+        since = max(fact.state_at, fact.asked_at)
+        if now - since <= LEAST_S:
+            return
         yield _said(
             fact,
             Topic.INTENT,
-            fact.state_at,
+            since,
             ledger="that it was intended, with no cluster",
             other=f"no queue of {len(answering)} schedds has its tag",
             advice="clear its submit or recover task: it searches the tag everywhere before it sends",
         )
+
+
+def _has(fact: SubmissionFacts, cluster: TaggedCluster) -> bool:
+    return any(cluster.is_cluster(schedd, number) for schedd, number, _ in fact.clusters)
+
+
+def _double(fact: SubmissionFacts, cluster: TaggedCluster, *, now: float) -> Disagreement:
+    """Tell of a cluster that the ledger has not, while it waits for others with the tag."""
+    names = ", ".join(f"{number}@{schedd}" for schedd, number, _ in fact.clusters)
+    return _said(
+        fact,
+        Topic.QUEUE,
+        max(fact.state_at, cluster.queued_at or now),
+        ledger=f"that its clusters are {names}",
+        other=f"the queue has {cluster.live} jobs of cluster {cluster.id} with its tag too",
+        advice=f"see who submitted it; `prodsys orphans {cluster.id} --remove` ends it",
+    )
 
 
 def _of_sent(fact: SubmissionFacts, live: int, answering: frozenset[str]) -> Iterator[Disagreement]:

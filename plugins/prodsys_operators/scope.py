@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from include.campaign.naming import submission_tag
+from include.campaign.naming import interval_tranche, submission_tag
 from include.errors import (
     LedgerError,
     LedgerUnavailable,
@@ -78,7 +78,7 @@ def tranche_of(context: Mapping[str, Any]) -> str:
     """
     dag_run = context["dag_run"]
     if dag_run.run_type in ("scheduled", "backfill") and dag_run.logical_date is not None:
-        return str(dag_run.logical_date.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        return interval_tranche(dag_run.logical_date)
     return str(dag_run.run_id)
 
 

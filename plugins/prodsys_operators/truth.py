@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.campaign.naming import interval_of
 from include.errors import AirflowUnreachable
 from prodsys_operators.scope import open_ledger
 
@@ -31,7 +32,7 @@ Jobs that no queue has, and that no task waits for any more, count as being in f
 class TaskRuns:
     """Knows Airflow's dag_runs by what a task may ask; implements `Runs` of include.recovery.orphans."""
 
-    def dag_run(self, dag_id: str, run_id: str, *, tranche: str) -> AirflowRun:  # noqa: ARG002  of Runs
+    def dag_run(self, dag_id: str, run_id: str, *, tranche: str) -> AirflowRun:
         """See Runs."""
         from airflow.sdk.exceptions import AirflowRuntimeError
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance as Ask
@@ -40,7 +41,12 @@ class TaskRuns:
 
         try:
             if not Ask.get_dr_count(dag_id=dag_id, run_ids=[run_id]):
-                return AirflowRun(state=None)
+                # One that waits to begin will adopt what the last one of its interval left.
+                start = interval_of(tranche)
+                waits = start is not None and Ask.get_dr_count(
+                    dag_id=dag_id, logical_dates=[start], states=["queued", "running"]
+                )
+                return AirflowRun(state="queued" if waits else None)
             state: Any = Ask.get_dagrun_state(dag_id, run_id)  # an enum, though it is said to be a text
             states = Ask.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
         except AirflowRuntimeError as error:

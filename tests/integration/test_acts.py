@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from embedded.deployment import USER
+from include.campaign.naming import interval_tranche
 from include.campaign.states import ActionKind
+from include.commands.airflow_runs import AirflowAccess, AirflowRuns
 from tests.integration.deployments import condor, make_drill_files
 from tests.integration.test_campaign import failed_tasks, wait_until
 
@@ -168,6 +172,22 @@ def test_every_one_is_carried_on_to_its_end_with_what_was_submitted(
     (row,) = site.ledger.stage_progress(DAG, run_id)
     assert (row.accepted, row.duplicates) == (2, 0)
     assert len(clusters(site, run_id)) == 1, "nothing was submitted again"
+
+
+def test_a_dag_run_that_is_gone_lives_on_in_one_of_its_interval_that_waits(sqlite_site: Site) -> None:
+    """A backfill that is queued takes over the tranche, and so the jobs that were left."""
+    site, start = sqlite_site, dt.datetime(2031, 5, 1, tzinfo=dt.UTC)
+    site.api.wait_for_dag(DAG, limit_s=120)
+    tranche = interval_tranche(start)
+    access = AirflowAccess(url=site.deployment.url, user=USER, password=site.deployment.password)
+    with AirflowRuns(access) as runs:
+        assert runs.dag_run(DAG, "gone", tranche=tranche).state is None
+        waits = site.api.trigger(DAG, logical_date=start, after=start)
+        assert runs.dag_run(DAG, "gone", tranche=tranche).state == "queued"
+        assert runs.dag_run(DAG, "gone", tranche=interval_tranche(start + dt.timedelta(days=1))).state is None
+        assert runs.dag_run(DAG, "gone", tranche=waits).state is None
+        site.api.mark_run(DAG, waits, "failed")
+        assert runs.dag_run(DAG, "gone", tranche=tranche).state is None
 
 
 @pytest.mark.usefixtures("acted")

@@ -66,6 +66,9 @@ WRONG = [
     (("--onsite", "-l", "+Fine=1", "--lines", "+ProdsysTag=1"), "begins with Prodsys"),
     (("-l", "Queue 7"), "'subruns'"),
     (("--lines=queue",), "'subruns'"),
+    (("--lines", "max_materialize = 100"), "'max_jobs_in_flight'"),
+    (("-l", " Max_Idle=100"), "'max_jobs_in_flight'"),
+    (("--lines=materialize_max_idle=100",), "'max_jobs_in_flight'"),
     (("--onsite", "file:///x/other.sh"), "'script'"),
     (("--", "x"), "'script'"),
 ]

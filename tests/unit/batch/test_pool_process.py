@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -105,6 +106,19 @@ def test_pool_that_cannot_be_made(tmp_path: Path) -> None:
         pytest.raises(PoolError, match=r"CONDOR_CONFIG names no file"),
     ):
         pool.schedds()
+
+
+def test_a_machine_without_room_for_a_process_says_nothing_about_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, process = make(tmp_path)
+    with process as pool:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", str(tmp_path / "none"))
+            _, broken = make(tmp_path)
+        with pytest.raises(ScheddUnreachable, match=r"schedds was not asked: .*could not be started"):
+            broken.schedds()
+        assert pool.schedds() == fake.schedds()
 
 
 def test_defect_in_the_pool_crosses_as_an_error(tmp_path: Path) -> None:

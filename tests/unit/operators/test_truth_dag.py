@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.utils.state import DagRunState
 
 from include.batch.fake import FakePool
+from include.campaign.naming import interval_tranche
 from include.errors import AirflowUnreachable
 from include.recovery import truth
 from prodsys_operators.settings import Settings
@@ -47,6 +49,24 @@ def test_a_dag_run_is_read_by_what_a_task_may_ask(monkeypatch: pytest.MonkeyPatc
     }  # fmt: skip
     airflow_says(monkeypatch, count=0)
     assert TaskRuns().dag_run("demo.z", "r", tranche="t").state is None
+
+
+def test_a_dag_run_that_is_gone_lives_on_in_one_of_its_interval_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
+
+    def count(**asked: Any) -> int:
+        if "run_ids" in asked:
+            return 0
+        assert asked["states"] == ["queued", "running"]
+        return int(asked["logical_dates"] == [start])
+
+    monkeypatch.setattr(RuntimeTaskInstance, "get_dr_count", staticmethod(count))
+    runs = TaskRuns()
+    assert runs.dag_run("demo.z", "r", tranche=interval_tranche(start)).state == "queued"
+    assert runs.dag_run("demo.z", "r", tranche=interval_tranche(start + dt.timedelta(1))).state is None
+    assert runs.dag_run("demo.z", "r", tranche="manual__1").state is None
 
 
 def test_an_airflow_that_does_not_answer_is_no_airflow_without_the_dag_run(

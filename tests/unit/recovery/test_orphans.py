@@ -168,7 +168,7 @@ def test_a_removal_is_recorded_before_it_is_done_and_not_where_nothing_can_be_do
             remove_cluster(ledger, pool, orphan.cluster.id, orphan.facts, **arguments)
     (action,) = ledger.actions("demo.z", TRANCHE)
     assert (action.kind, action.who, action.jobs) == (ActionKind.REMOVE, "ana", (f"1@{SCHEDD}",))
-    assert given_up([action]) == {orphan.cluster.tag}
+    assert given_up([action], [orphan.facts]) == {orphan.cluster.tag}
     remove_cluster(ledger, pool, orphan.cluster.id, orphan.facts, **arguments)
     assert pool.tagged(SCHEDD) == ()
     assert len(ledger.actions("demo.z", TRANCHE)) == 1, "the same act again is the same row"

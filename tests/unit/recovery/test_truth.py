@@ -114,6 +114,40 @@ def test_a_cluster_that_was_removed_on_purpose_is_not_missed(ledger: Ledger, poo
     assert topics(ledger, pool) == []
 
 
+@pytest.mark.parametrize(("second", "left"), [(True, []), (False, [Topic.COUNTS])])
+def test_the_removal_of_one_cluster_says_nothing_of_another(
+    ledger: Ledger, pool: FakePool, second: bool, left: list[Topic]
+) -> None:
+    tag = records.intend(ledger, "gen")
+    numbers = [pool.submit(SCHEDD, tag, 2) for _ in range(2)]
+    clusters = [(SCHEDD, number, 2) for number in numbers]
+    ledger.record_submitted(tag, clusters=clusters, message="", now=NOW + 1, first_units=[0, 2])
+    for number in numbers:
+        pool.set_status(SCHEDD, number, JobStatus.REMOVED)
+    for number in numbers[: 2 if second else 1]:
+        named = (f"{number}@{SCHEDD.rpartition('@')[2]}",)  # by the schedd's machine
+        ledger.record_action(records.action(ActionKind.REMOVE, NOW + 9, tag=tag, jobs=named))
+    assert topics(ledger, pool) == left
+
+
+def test_a_removal_that_was_denied_silences_nothing(ledger: Ledger, pool: FakePool) -> None:
+    tag = send(ledger, pool)
+    pool.set_status(SCHEDD, 1, JobStatus.REMOVED, processes=[0])
+    ledger.record_action(records.action(ActionKind.REMOVE, NOW + 9, tag=tag, jobs=(f"1@{SCHEDD}",)))
+    assert topics(ledger, pool) == [Topic.COUNTS]
+
+
+def test_a_second_cluster_is_told_while_the_first_is_waited_for(ledger: Ledger, pool: FakePool) -> None:
+    tag = send(ledger, pool)
+    ledger.record_progress([records.sample(tag, LATER - 5, idle=4)])
+    pool.submit(SCHEDD, tag, 4)
+    pool.set_status(SCHEDD, 2, JobStatus.RUNNING, since=NOW + 50)
+    (found,) = look(ledger, pool).disagreements
+    assert (found.topic, found.tag) == (Topic.QUEUE, tag)
+    assert f"its clusters are 1@{SCHEDD}, the queue has 4 jobs of cluster 2@{SCHEDD}" in found.text
+    assert f"`prodsys orphans 2@{SCHEDD} --remove` ends it" in found.text
+
+
 def test_jobs_of_what_the_ledger_calls_ended_are_told(ledger: Ledger, pool: FakePool) -> None:
     tag = send(ledger, pool)
     finish(ledger, pool, tag)
@@ -232,4 +266,11 @@ def test_what_waits_for_room_is_no_disagreement(ledger: Ledger, pool: FakePool) 
         request = AdmissionRequest(tag=tag, stage_number=number, jobs_limit=None, slices_limit=None)
         waits = ledger.ask(request, limits=limits, now=NOW + 2)
     assert waits is not None
+    assert topics(ledger, pool) == [Topic.INTENT], "it has not asked for a long time"
+    ledger.ask_again([tags[1]], limits=limits, now=LATER - 60)
     assert topics(ledger, pool) == []
+    # It has just got room, and is being sent.
+    finish(ledger, pool, tags[0])
+    assert ledger.ask_again([tags[1]], limits=limits, now=LATER - 30) == {tags[1]: None}
+    assert topics(ledger, pool) == []
+    assert topics(ledger, pool, now=LATER + LIMIT_S) == [Topic.INTENT]
