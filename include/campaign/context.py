@@ -72,10 +72,17 @@ class Context:
         return self.fill(template, path).closed()
 
     def script(self, name: str, path: KeyPath) -> str:
-        """Return a script's absolute path; it must be there and executable."""
+        """Return a script's absolute path; it must be there, executable, and begin like a program."""
         found = self.file(name, path, what="script")
-        if found and not found.startswith(_CVMFS) and os.path.isfile(found) and not os.access(found, os.X_OK):  # noqa: PTH113 - see file()
+        if not found or found.startswith(_CVMFS) or not os.path.isfile(found):  # noqa: PTH113 - see file()
+            return found
+        if not os.access(found, os.X_OK):
             self.wrong(f"the script {found} is not executable", path, hint=f"chmod +x {name}")
+        elif os.access(found, os.R_OK):
+            with open(found, "rb") as file:  # noqa: PTH123 - see file()
+                problem, hint = _no_program(file.read(256))
+            if problem:
+                self.wrong(f"the script {found} {problem}", path, hint=hint)
         return found
 
     def file(self, name: str, path: KeyPath, *, what: str = "file") -> str:
@@ -123,6 +130,17 @@ class Context:
         if not entries:
             self.wrong(f"the file list {listed} names no file", path)
         return entries
+
+
+def _no_program(head: bytes) -> tuple[str, str]:
+    """Return why a node could not start a script that begins so, and what to do; empty where it could."""
+    if head.startswith(b"\x7fELF"):
+        return "", ""
+    if not head.startswith(b"#!"):
+        return "does not begin with '#!'", "its first line says what runs it, such as #!/bin/bash"
+    if head.split(b"\n", 1)[0].endswith(b"\r"):
+        return "has lines that end with CRLF", "take them out: sed -i 's/\\r$//' FILE; no node has 'bash\\r'"
+    return "", ""
 
 
 def _entries(listed: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from include.campaign.template import example
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from include.campaign.context import Context
     from include.campaign.yaml_tree import KeyPath
@@ -53,6 +53,25 @@ def refuse_same_names(context: Context, merged: str, source: str, path: KeyPath)
                 hint="give it another name, such as another tier",
             )  # fmt: skip
             return
+
+
+def refuse_shared_names(context: Context, outputs: Iterable[tuple[tuple[str, ...], str, KeyPath]]) -> None:
+    """Note an error if outputs of different stages of a campaign have one name: a catalogue has it once.
+
+    `outputs` are (the stage, and stages with which it has such an error already; template; place).
+    """
+    run, subrun = context.spec.runs.first, context.spec.first_subrun
+    taken: dict[str, str] = {}
+    for whose, template, path in outputs:
+        if not template:
+            continue
+        name = example(template, run=run, subrun=subrun)
+        other = taken.setdefault(name, whose[0])
+        if other not in whose:
+            context.wrong(
+                f"the file name is that of {other} too: {name[:80]}", path,
+                hint="give it another name, such as another tier",
+            )  # fmt: skip
 
 
 def _tells_apart(context: Context, template: str, path: KeyPath) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from include.campaign.check_plans import HDF5_SUFFIXES, stage_checks, stage_own_checks, stage_settings
 from include.campaign.identifiers import MERGE_PREFIX
 from include.campaign.job_settings import job_settings, place_of, setting
-from include.campaign.output_names import file_template, refuse_same_names
+from include.campaign.output_names import file_template, refuse_same_names, refuse_shared_names
 from include.campaign.plan import InputPlan, MergePlan, OutputPlan, StagePlan
 from include.campaign.spec import OutputSpec
 from include.campaign.stage_order import ancestors, in_order
@@ -15,7 +15,7 @@ from include.campaign.template import JOB_VARIABLES
 from include.campaign.wording import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from include.campaign.context import Context
     from include.campaign.plan import UserCheckPlan
@@ -46,7 +46,23 @@ def plan_stages(context: Context, own_checks: Mapping[str, UserCheckPlan]) -> tu
     plans = [_stage(context, name, inputs[name], parents[name], own_checks) for name in ordered]
     names = {(plan.name, output.name): output.file_name for plan in plans for output in plan.outputs}
     merges = [_merge(context, key, merge, names, own_checks) for key, merge in context.spec.merge.items()]
-    return (*plans, *(merge for merge in merges if merge is not None))
+    made = (*plans, *(merge for merge in merges if merge is not None))
+    refuse_shared_names(context, _named(context, made))
+    return made
+
+
+def _named(context: Context, plans: Iterable[StagePlan]) -> Iterator[tuple[tuple[str, ...], str, KeyPath]]:
+    """Return each output of the plans as `refuse_shared_names` takes it."""
+    for plan in plans:
+        whose = (plan.name,) if plan.merge is None else (plan.name, plan.merge.of_stage)
+        for output in plan.outputs:
+            if plan.merge is not None:
+                place: KeyPath = ("merge", plan.name.removeprefix(MERGE_PREFIX), "output")
+            elif context.spec.stages[plan.name].output is not None:
+                place = ("stages", plan.name, "output")
+            else:
+                place = ("stages", plan.name, "outputs", output.name, "file")
+            yield whose, output.file_name, place
 
 
 def _inputs(context: Context, name: str, stage: StageSpec) -> tuple[InputPlan, ...]:

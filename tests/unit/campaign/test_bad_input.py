@@ -224,6 +224,34 @@ def test_script_missing_or_not_executable(specs: Specs) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        (b"", "does not begin with '#!' (its first line says what runs it, such as #!/bin/bash)"),
+        (b"echo hello\n", "does not begin with '#!' (its first line says what runs it, such as #!/bin/bash)"),
+        (b"\xef\xbb\xbf#!/bin/sh\n", "does not begin with '#!' (its first"),
+        (b"#!/bin/bash\r\necho\r\n", "has lines that end with CRLF (take them out: sed -i"),
+        (b"#!/bin/sh", ""),
+        (b"\x7fELF\x02\x01", ""),
+    ],
+)
+def test_a_script_that_no_node_could_start_is_refused(specs: Specs, head: bytes, says: str) -> None:
+    (specs.folder / "gen.sh").write_bytes(head)
+    if not says:
+        specs.load(GOOD)
+        return
+    found = specs.errors(GOOD)
+    assert found[0].startswith(f"demo/z.yaml:9:13: the script demo/gen.sh {says}")
+    assert [error.partition(": ")[0] for error in found] == ["demo/z.yaml:9:13", "demo/z.yaml:15:13"]
+
+
+def test_stages_whose_files_have_one_name_are_refused(specs: Specs) -> None:
+    names = [line for line in GOOD.splitlines() if "output:" in line]
+    found = specs.errors(GOOD.replace(names[1], names[0]))
+    assert len(found) == 1
+    assert "the file name is that of gen too: " in found[0]
+
+
 def test_a_script_on_cvmfs_is_not_looked_for(specs: Specs) -> None:
     plan = specs.load(GOOD.replace("script: gen.sh", "script: /cvmfs/nowhere.example/run.sh"))
     assert plan.stage("gen").script == "/cvmfs/nowhere.example/run.sh"
