@@ -132,7 +132,7 @@ class ScheddWatcher:
     ) -> ClusterCounts:
         """Return the cluster's counts once `settled`; `jobs` were submitted. Cancelling unsubscribes.
 
-        With `tag`, jobs of the cluster that have another one do not count: its number was given out again.
+        With `tag`, only jobs that have it count: the cluster's number may have been given out again.
         With `hold_pause_s` also as soon as more than `holds_known` jobs are held and the one held longest has
         been so for `hold_pause_s` seconds: the caller acts on them and waits again.
         """

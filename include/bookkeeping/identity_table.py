@@ -11,6 +11,6 @@ __all__ = ["identity", "metadata"]
 identity = sa.Table(
     "identity",
     metadata,
-    sa.Column("name", sa.Text, primary_key=True, comment="Ends the tags of its submissions; may be empty."),
+    sa.Column("name", sa.Text, primary_key=True, comment="Ends the tags of new tranches."),
     comment="One row: what tells this ledger's jobs from those of another on the same schedds.",
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports this module
 
 from include.bookkeeping.database import LedgerDatabase
+from include.bookkeeping.identity_table import identity
 from include.bookkeeping.records import Slice
 from include.bookkeeping.rows import insert_all, insert_if_new
 from include.bookkeeping.stage_counts import count_new
@@ -63,6 +64,20 @@ class LedgerSlices(LedgerDatabase):
         """Return the plan that was pinned for the tranche; LedgerError if nothing was reserved."""
         with self._read() as connection:
             return pinned_plan(connection, dag_id, tranche)
+
+    def ledger_name(self, dag_id: str, tranche: str) -> str:
+        """Return the ledger's name that ends the tranche's tags; empty for one from before there was one.
+
+        LedgerError if nothing was reserved.
+        """
+        query = sa.select(dag_runs.c.ledger_name).where(
+            dag_runs.c.dag_id == dag_id, dag_runs.c.tranche == tranche
+        )
+        with self._read() as connection:
+            found: str | None = connection.scalar(query)
+        if found is None:
+            raise LedgerError(f"the ledger has no tranche {tranche} of {dag_id}: reserve its slices first")
+        return found
 
     def campaigns(self) -> list[str]:
         """Return the dag_ids of all campaigns that have reserved slices, in order of name."""
@@ -146,11 +161,23 @@ def _pin(connection: Connection, plan: CampaignPlan, *, tranche: str, dag_run_id
             "reserved_at": now,
             "owner": plan.owner,
             "phase": plan.phase,
+            "ledger_name": _name(connection),
         },
     )
     if not new:
         mine = (dag_runs.c.dag_id == plan.dag_id) & (dag_runs.c.tranche == tranche)
         connection.execute(sa.update(dag_runs).where(mine).values(dag_run_id=dag_run_id))
+
+
+def _name(connection: Connection) -> str:
+    """Return the ledger's own name; LedgerError where it has none, or several."""
+    names = connection.scalars(sa.select(identity.c.name)).all()
+    if len(names) != 1 or not names[0]:
+        raise LedgerError(
+            f"the ledger's table identity has {len(names)} rows in place of one with a name: a part of "
+            "it was lost or copied; restore the whole"
+        )
+    return str(names[0])
 
 
 def _add(

@@ -11,7 +11,6 @@ import sqlalchemy as sa  # noqa: TID253  nothing on the DAG parse path imports t
 
 from include.bookkeeping.admission_tables import admissions
 from include.bookkeeping.database import LedgerDatabase, slice_row, submission_row
-from include.bookkeeping.identity_table import identity
 from include.bookkeeping.ledger_slices import pinned_plan
 from include.bookkeeping.records import AS_PLANNED, RequestChanges, StageUnit, Submission, Unit
 from include.bookkeeping.rows import insert_all, insert_if_new
@@ -30,11 +29,6 @@ log = logging.getLogger(__name__)
 
 class LedgerSubmissions(LedgerDatabase):
     """The part of the ledger that knows submissions."""
-
-    def identity(self) -> str:
-        """Return the ledger's own name, which ends the tags of its submissions; empty in an old ledger."""
-        with self._read() as connection:
-            return str(connection.scalar(sa.select(identity.c.name)))
 
     def intend(  # noqa: PLR0913  one record, its fields
         self,

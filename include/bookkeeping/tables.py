@@ -96,6 +96,7 @@ dag_runs = sa.Table(
     sa.Column("reserved_at", sa.Double, nullable=False),
     sa.Column("owner", sa.Text, nullable=False, server_default="", comment="The plan's; so is the phase."),
     sa.Column("phase", sa.Text, nullable=False, server_default=""),
+    sa.Column("ledger_name", sa.Text, nullable=False, server_default="", comment="Ends its tags."),
     comment="Tranches: the slices that one dag_run asked for.",
 )
 

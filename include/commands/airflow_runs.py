@@ -64,14 +64,16 @@ class AirflowRuns:
         return AirflowRun(state=str(found["state"]), tasks=self._tasks(path))
 
     def _under_way(self, dag: str, tranche: str) -> dict[str, Any] | None:
-        """Return a dag_run of the tranche's interval that has not ended: it takes over what was left."""
+        """Return a dag_run of the tranche's interval that has not ended: it takes over what was left.
+
+        One by hand has a tranche of its own, whatever its logical date.
+        """
         start = interval_of(tranche)
         if start is None:
             return None
         at = start.isoformat()
-        page = self._get(
-            f"{dag}/dagRuns", logical_date_gte=at, logical_date_lte=at, state=["queued", "running"], limit=1
-        )
+        wanted = {"state": ["queued", "running"], "run_type": ["scheduled", "backfill"]}
+        page = self._get(f"{dag}/dagRuns", logical_date_gte=at, logical_date_lte=at, limit=1, **wanted)
         return page["dag_runs"][0] if page and page["dag_runs"] else None
 
     def _tasks(self, dag_run: str) -> dict[tuple[str, int], str | None]:

@@ -221,12 +221,12 @@ def _judged(
     from include.batch.pool_process import PoolProcess
     from include.checks.evidence import read_areas
     from include.checks.judge import judge
-    from include.recovery.review import ads_of
+    from include.recovery.review import ads_to_judge
 
     ads = []
     if pool:
         with PoolProcess() as opened:
-            ads = ads_of(opened, submission)
+            ads = ads_to_judge(opened, submission)
     accepted, sources = _settled(ledger, plan, stage, run=submission.run)
     judgement = judge(
         plan,

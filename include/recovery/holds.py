@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from include.bookkeeping.places import Places
@@ -60,6 +60,18 @@ class _Step:
     remark: str = ""
 
 
+@dataclass(slots=True, kw_only=True)
+class _Done:
+    """What came of the acts that were due."""
+
+    released: int = 0
+    removed: int = 0
+    unacted: list[_Step] = field(default_factory=list)
+    """Their schedd gave no answer."""
+    silent: dict[str, str] = field(default_factory=dict)
+    """Schedd → why."""
+
+
 def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Handled:
     """Release, remove or leave each held job of the submission.
 
@@ -69,10 +81,10 @@ def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Hand
     """
     now = tools.clock()
     ads, silent = answers_of(tools.pool, submission)
+    unseen = frozenset(silent)
     held = _held(submission, ads)
-    if not held:
-        lines = _silence(silent) or ("no job is held any more",)
-        return Handled(released=0, removed=0, left=0, again_s=None, lines=lines)
+    if not held and not silent:
+        return Handled(released=0, removed=0, left=0, again_s=None, lines=("no job is held any more",))
     failures = [_failure(stage, submission, ad) for ad in held.values()]
     releases = tools.ledger.releases(submission.tag)
     steps = [
@@ -80,33 +92,47 @@ def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Hand
         for diagnosis in tools.triage.diagnose(failures)
     ]
     due = [step for step in steps if step.action is not HoldAction.PERSON and step.due_s <= 0]
-    released = removed = 0
-    unacted: list[_Step] = []
+    done = _do(tools, submission, due, now=now)
+    silent |= done.silent
+    later = [step for step in steps if step.action is HoldAction.PERSON or step.due_s > 0]
+    waiting = [step.due_s for step in later if step.action is not HoldAction.PERSON]
+    if silent:
+        waiting.append(AGAIN_S)
+    left_by = Counter(_cluster(step.ad) for step in (*later, *done.unacted))
+    # What is held there is not known: none of it is news before the next look.
+    left_by.update({f"{n}@{schedd}": jobs for schedd, n, jobs in submission.clusters if schedd in unseen})
+    passed = {id(step) for step in done.unacted}
+    return Handled(
+        released=done.released,
+        removed=done.removed,
+        left=len(later) + len(done.unacted),
+        again_s=min(waiting) if waiting else None,
+        lines=(
+            *_lines([step for step in steps if id(step) not in passed]),
+            *(f"{why} Its held jobs are looked at again when it answers." for why in silent.values()),
+        ),
+        left_by=tuple(sorted(left_by.items())),
+    )
+
+
+def _do(tools: Tools, submission: Submission, due: Sequence[_Step], *, now: float) -> _Done:
+    """Do what is due, each class in one call a schedd, once the ledger has it."""
+    done = _Done()
     for group in _grouped(due):
         first = group[0]
         kind = ActionKind.REMOVE if first.action is HoldAction.REMOVE else ActionKind.RELEASE
         tools.ledger.record_actions(_actions(submission, kind, group, now=now))
         try:
-            done = _act(tools.pool, group)
+            jobs = _act(tools.pool, group)
         except ScheddUnreachable as error:
-            silent.append(str(error))
-            unacted += group
+            done.silent[first.ad.schedd] = str(error)
+            done.unacted += group
             continue
-        if first.action is HoldAction.REMOVE:
-            removed += done
+        if kind is ActionKind.REMOVE:
+            done.removed += jobs
         else:
-            released += done
-    waiting = [step.due_s for step in steps if step.action is not HoldAction.PERSON and step.due_s > 0]
-    waiting += [AGAIN_S for _ in unacted]
-    left = [step for step in steps if step not in due or step in unacted]
-    return Handled(
-        released=released,
-        removed=removed,
-        left=len(left),
-        again_s=min(waiting) if waiting else None,
-        lines=(*_lines(steps), *_silence(silent)),
-        left_by=tuple(sorted(Counter(_cluster(step.ad) for step in left).items())),
-    )
+            done.released += jobs
+    return done
 
 
 def _act(pool: Pool, group: Sequence[_Step]) -> int:
@@ -118,10 +144,6 @@ def _act(pool: Pool, group: Sequence[_Step]) -> int:
         return pool.remove_jobs(first.ad.schedd, jobs, reason=removal_reason(first.diagnosis))
     reason = f"prodsys: {first.diagnosis.cause}"
     return pool.release_jobs(first.ad.schedd, jobs, reason=reason, memory_mb=first.memory_mb)
-
-
-def _silence(silent: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"{each} Held jobs there are looked at when it answers." for each in silent)
 
 
 def _cluster(ad: JobAd) -> str:

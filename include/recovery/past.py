@@ -39,13 +39,13 @@ def past_of(ledger: Ledger, item: Slice, stage: str, *, now: float) -> Past:
     )
 
 
-def wanted_by_a_person(ledger: Ledger, item: Slice, stage: str) -> bool:
-    """Whether a person asked for one more recovery of the stage that has not been made yet.
+def wants_more(ledger: Ledger, item: Slice, stage: str) -> str:
+    """Return who asked for one more recovery of the stage that has not been made yet; empty: nobody.
 
     A decision to recover is noted before the intent is: without an intent it came to nothing.
     """
     sent = {each.tag for each in ledger.submissions(item.dag_id, item.tranche, run=item.run, stage=stage)}
     found = ledger.actions(item.dag_id, tranche=item.tranche, run=item.run, stage=stage)
-    asked = [act.at for act in found if act.kind is ActionKind.RECOVER_AGAIN]
     made = [act.at for act in found if act.kind is ActionKind.RECOVER and act.tag in sent]
-    return max(asked, default=0.0) > max(made, default=0.0)
+    asked = [act for act in found if act.kind is ActionKind.RECOVER_AGAIN and act.at > max(made, default=0.0)]
+    return max(asked, key=lambda act: act.at).who if asked else ""

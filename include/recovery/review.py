@@ -70,11 +70,7 @@ def review_stage(tools: Tools, plan: CampaignPlan, stage: StagePlan, item: Slice
 def _review(tools: Tools, plan: CampaignPlan, stage: StagePlan, submission: Submission) -> Reviewed:
     from include.checks.evidence import read_areas
 
-    ads, silent = answers_of(tools.pool, submission)
-    if silent and submission.state is not SubmissionState.ENDED:
-        raise JobsUnreachable(f"{submission.tag}: {silent[0]}", tag=submission.tag)
-    for each in silent:
-        log.warning("%s is over, its jobs are known from the ledger: %s", submission.tag, each)
+    ads = ads_to_judge(tools.pool, submission)
     area = read_areas(plan, submission)
     known = tools.ledger.jobs(submission.tag)
     judgement = _judge(tools, plan, stage, submission, ads=ads, area=area, known=known)
@@ -90,26 +86,36 @@ def _review(tools: Tools, plan: CampaignPlan, stage: StagePlan, submission: Subm
     return reviewed
 
 
+def ads_to_judge(pool: Pool, submission: Submission) -> list[JobAd]:
+    """Return the ads as `ads_of` does; of a submission that is over the ledger knows what no schedd tells."""
+    if submission.state is not SubmissionState.ENDED:
+        return ads_of(pool, submission)
+    ads, silent = answers_of(pool, submission)
+    for why in silent.values():
+        log.warning("%s is over, its jobs are known from the ledger: %s", submission.tag, why)
+    return ads
+
+
 def ads_of(pool: Pool, submission: Submission) -> list[JobAd]:
     """Return the ads of the submission's jobs, from queue and history; JobsUnreachable without an answer."""
     ads, silent = answers_of(pool, submission)
     if silent:
-        raise JobsUnreachable(f"{submission.tag}: {silent[0]}", tag=submission.tag)
+        raise JobsUnreachable(f"{submission.tag}: {next(iter(silent.values()))}", tag=submission.tag)
     return ads
 
 
-def answers_of(pool: Pool, submission: Submission) -> tuple[list[JobAd], list[str]]:
-    """Return the ads that the submission's schedds give, and a sentence on each that gives no answer."""
+def answers_of(pool: Pool, submission: Submission) -> tuple[list[JobAd], dict[str, str]]:
+    """Return the ads that the submission's schedds give, and schedd → why of each that gives no answer."""
     by_schedd: dict[str, list[int]] = {}
     for schedd, cluster, _ in submission.clusters:
         by_schedd.setdefault(schedd, []).append(cluster)
     ads: list[JobAd] = []
-    silent: list[str] = []
+    silent: dict[str, str] = {}
     for schedd, clusters in by_schedd.items():
         try:
             ads += pool.ads(schedd, clusters)
         except ScheddUnreachable as error:
-            silent.append(str(error))
+            silent[schedd] = str(error)
     return ads, silent
 
 

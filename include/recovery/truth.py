@@ -41,7 +41,7 @@ class Topic(StrEnum):
     """What two sides disagree about."""
 
     QUEUE = "queue"
-    """A queue has jobs of a submission that the ledger calls over, or not sent."""
+    """A queue has jobs of a submission that is over or not sent, or is another cluster by the ledger."""
     COUNTS = "counts"
     """The ledger's counts of jobs are old, and the queue's are others."""
     UNKNOWN = "unknown"

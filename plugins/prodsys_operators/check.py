@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.errors import JobsUnreachable, ProdsysError
 from prodsys_operators import metrics
+from prodsys_operators.answers import wait_for_answer
 from prodsys_operators.scope import Scope, SliceOperator, open_tools
-from prodsys_operators.triggers import SubmissionTrigger
-from prodsys_operators.wait import LIMIT
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,7 +32,7 @@ class CheckOperator(SliceOperator):
         kwargs.setdefault("retries", 6)
         super().__init__(**kwargs)
 
-    def execute(self, context: Context) -> dict[str, int]:
+    def execute(self, context: Context, event: Any = None) -> dict[str, int]:
         """Return the numbers of subruns; retries while it is not proven how some of them stand.
 
         What stays so is left to the recover task, which waits for jobs or asks a person.
@@ -48,7 +47,7 @@ class CheckOperator(SliceOperator):
             try:
                 standing = look(self, scope)
             except JobsUnreachable as error:
-                wait_for_answer(self, error)
+                wait_for_answer(self, error, event)
             said = unproven(standing)
             if said and standing.running:
                 self.log.info("%s; %s is not over, the recover task waits for it", said, standing.running)
@@ -58,20 +57,9 @@ class CheckOperator(SliceOperator):
                 raise StageUnknown(f"{said}; looking again later")
             return figures(standing)
 
-    def resume(self, context: Context, event: Any = None) -> dict[str, int]:  # noqa: ARG002
+    def resume(self, context: Context, event: Any = None) -> dict[str, int]:
         """Look again, now that a schedd that was silent has answered."""
-        return self.execute(context)
-
-
-def wait_for_answer(task: SliceOperator, error: JobsUnreachable) -> NoReturn:
-    """Wait in the triggerer until the schedds of a submission answer, however long; then `task.resume` runs.
-
-    Tries that count would be over long before a schedd is mended.
-    """
-    task.log.warning("%s Nothing is decided without it: waiting until it answers", error)
-    trigger = SubmissionTrigger(tag=error.tag, ends_task=False)
-    task.defer(trigger=trigger, method_name="resume", timeout=LIMIT)
-    raise AssertionError
+        return self.execute(context, event)
 
 
 def look(task: SliceOperator, scope: Scope) -> Standing:

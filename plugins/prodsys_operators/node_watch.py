@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from include.batch.pool import ClusterCounts, Pool
     from include.bookkeeping.ledger import Ledger
     from include.recovery.black_holes import News, Queued, QueueKeeper
+    from prodsys_operators.triggers import Watched
 
 log = logging.getLogger(__name__)
 
@@ -106,3 +107,15 @@ class NodeWatch:
             return
         for each in applied:
             self.news.tell(schedd, each, at=at)
+
+
+def queued(item: Watched, count: ClusterCounts) -> Queued:
+    """Return what is to be known of a cluster to keep its jobs off excluded nodes."""
+    from include.recovery.black_holes import Queued
+
+    return Queued(
+        machines=item.machines,
+        sites=item.sites,
+        intended_at=item.intended_at,
+        waiting=count.idle + count.held,
+    )

@@ -14,7 +14,8 @@ from include.crash_points import reached
 from include.errors import JobsUnreachable
 from prodsys_operators import metrics
 from prodsys_operators.admission import AdmissionTrigger, may_send
-from prodsys_operators.check import StageUnknown, figures, last_try, look, unproven, wait_for_answer
+from prodsys_operators.answers import wait_for_answer
+from prodsys_operators.check import StageUnknown, figures, last_try, look, unproven
 from prodsys_operators.holds import look_at_holds, remove_held, still_alive
 from prodsys_operators.scope import Scope, SliceOperator
 from prodsys_operators.sending import intend, send
@@ -75,7 +76,7 @@ class RecoverOperator(SliceOperator):
             trigger = look_at_holds(event["tag"], ends_task=False, log=self.log)
             self.defer(trigger=trigger, method_name="resume", timeout=LIMIT)
         with self.scope(context) as scope:
-            return self.go_on(context, scope, self.look(context, scope, waited=True))
+            return self.go_on(context, scope, self.look(context, scope, event, waited=True))
 
     def answered(self, context: Context, event: dict[str, Any]) -> dict[str, int]:
         """Do what a person decided."""
@@ -91,23 +92,15 @@ class RecoverOperator(SliceOperator):
             self.log.info("%s decided: %s; %s", who, chosen, numbers)
             if chosen == STOP:
                 raise AirflowFailException(f"stopped by {who}: {numbers}")
+            # The question may be old: what has happened since to held jobs and to storage counts.
+            if chosen == AGAIN:
+                return self.go_on(context, scope, self.look(context, scope) if standing.unknown else standing)
             try:
-                if standing.unknown:
-                    # The question may be old: what has happened since to held jobs and to storage counts.
-                    standing = look(self, scope)
-                if chosen == AGAIN:
-                    if standing.held and (tag := remove_held(scope, self.stage, who=who, log=self.log)):
-                        self.wait(tag)
-                    if standing.unknown:
-                        self.wait_for_living(scope)
+                standing = look(self, scope) if standing.unknown else standing
             except JobsUnreachable as error:
-                if chosen == AGAIN:
-                    wait_for_answer(self, error)
                 self.log.warning("%s Accepted by what is known without it", error)
-            if chosen == ACCEPT:
-                self.own_verdicts(scope)  # the log has what they say; the person has decided
-                return figures(standing)
-            return self.go_on(context, scope, standing)
+            self.own_verdicts(scope)  # the log has what they say; the person has decided
+            return figures(standing)
 
     def standing(self, scope: Scope) -> Standing:
         """Return how the stage stands by the ledger."""
@@ -117,38 +110,47 @@ class RecoverOperator(SliceOperator):
         self.counts = found.counts
         return found
 
-    def look(self, context: Context, scope: Scope, *, waited: bool = False) -> Standing:
+    def look(self, context: Context, scope: Scope, event: Any = None, *, waited: bool = False) -> Standing:
         """Review the stage; StageUnknown while something is not proven, at the last try a person is asked.
 
-        A person is asked at once where the task has waited until nobody knew the jobs any more, but not while
-        others of the stage's jobs wait or run.
-        Where a person wants a recovery already, what is not proven is made anew with the rest.
+        A person is asked at once where the task has waited until nobody knew the jobs any more. Where one
+        wants a recovery already, held jobs are removed, and what is not proven is made anew with the rest.
+        Neither is done while jobs of the stage wait or run.
         """
         from include.recovery.decision import Act, Decision
-        from include.recovery.past import wanted_by_a_person
+        from include.recovery.past import wants_more
 
+        who = wants_more(scope.ledger, scope.slice, self.stage)
         try:
             standing = look(self, scope)
-        except JobsUnreachable as error:
-            wait_for_answer(self, error)
-        said = unproven(standing)
-        if said and not wanted_by_a_person(scope.ledger, scope.slice, self.stage):
-            if not (last_try(context) or (waited and standing.running)):
+            said = unproven(standing)
+            if said and not who and not (last_try(context) or (waited and standing.running)):
                 raise StageUnknown(f"{said}; looking again later")
-            self.wait_for_living(scope)
+            if said and (tag := still_alive(scope, self.stage)):
+                self.log.info("%s has jobs in the queue that may run: waiting for them", tag)
+                self.wait(tag)
+            if who and standing.held and (tag := remove_held(scope, self.stage, who=who, log=self.log)):
+                self.wait(tag)
+        except JobsUnreachable as error:
+            standing = self.standing(scope)
+            if who or not standing.good:
+                wait_for_answer(self, error, event)
+            self.log.warning("%s The stage has enough without it", error)
+            return standing
+        if said and not who:
             self.ask(context, scope, standing, Decision(act=Act.ASK, why=f"{said}; {standing.counts}"))
         return standing
 
     def go_on(self, context: Context, scope: Scope, standing: Standing) -> dict[str, int]:
         """Decide and act; comes back only where nothing needs doing."""
         from include.recovery.decision import Act, decide
-        from include.recovery.past import past_of, wanted_by_a_person
+        from include.recovery.past import past_of, wants_more
 
         stage, past = (
             scope.plan.stage(self.stage),
             past_of(scope.ledger, scope.slice, self.stage, now=time.time()),
         )
-        forced = wanted_by_a_person(scope.ledger, scope.slice, self.stage)
+        forced = bool(wants_more(scope.ledger, scope.slice, self.stage))
         decision = decide(standing, stage, past, forced=forced)
         self.log.info("%s, run %d: %s", self.stage, scope.slice.run, decision.why)
         if decision.act is Act.RECOVER:
@@ -226,16 +228,6 @@ class RecoverOperator(SliceOperator):
         trigger = SubmissionTrigger(tag=tag, ends_task=False)
         self.defer(trigger=trigger, method_name="resume", timeout=LIMIT)
         raise AssertionError
-
-    def wait_for_living(self, scope: Scope) -> None:
-        """Wait for the jobs of the stage that wait or run, where there are some."""
-        try:
-            tag = still_alive(scope, self.stage)
-        except JobsUnreachable as error:
-            wait_for_answer(self, error)
-        if tag:
-            self.log.info("%s has jobs in the queue that may run: waiting for them", tag)
-            self.wait(tag)
 
     def ask(self, context: Context, scope: Scope, standing: Standing, decision: Decision) -> NoReturn:
         """Ask a person, with what triage found; or fail, where the spec says so."""

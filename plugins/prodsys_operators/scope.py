@@ -60,7 +60,7 @@ class Scope:
             run=self.slice.run,
             stage=stage,
             recovery=recovery,
-            ledger=self.ledger.identity(),
+            ledger=self.ledger.ledger_name(self.plan.dag_id, self.slice.tranche),
         )
 
     def accepted(self, stage: str, *, output: str | None = None, removed: bool = False) -> list[OutputRecord]:

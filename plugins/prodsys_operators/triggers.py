@@ -16,7 +16,7 @@ from include.errors import LedgerUnavailable, ProdsysError
 from prodsys_operators import metrics
 from prodsys_operators.count_words import SAMPLED, alive, ending, in_numbers, in_words
 from prodsys_operators.ended_by_hand import on_kill
-from prodsys_operators.node_watch import NodeWatch
+from prodsys_operators.node_watch import NodeWatch, queued
 from prodsys_operators.settings import settings
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from include.batch.watcher import ScheddWatcher
     from include.bookkeeping.records import Submission
     from include.campaign.plan import StagePlan
-    from include.recovery.black_holes import Queued
 
     Key = tuple[str, int, str | None]  # schedd, cluster, tag
     Wait = asyncio.Task[ClusterCounts]
@@ -172,7 +171,9 @@ class SubmissionTrigger(BaseTrigger):
                     task.result() if task.done() else _latest.get(item.key, unseen(item))
                     for item, task in waits.items()
                 ]
-                if not done and not any(count.held for count in counts):
+                if not done and not all(task.done() or item.key in _latest for item, task in waits.items()):
+                    end = time.monotonic() + STALE_S  # a schedd has not answered since
+                elif not done and not any(count.held for count in counts):
                     end = None  # somebody has released them
                 elif not done or any(
                     task in done and (alive(count) or self._is_new(item, count))
@@ -272,6 +273,18 @@ def was_polled(schedd: str) -> None:
         loop.call_soon_threadsafe(event.set)
 
 
+async def answers(watched: Sequence[Watched]) -> None:
+    """Come back when each schedd of these clusters has answered a poll."""
+    waits = [asyncio.create_task(wait(item, holds_known=item.jobs)) for item in watched]
+    _watched.update({item.key: item for item in watched})
+    try:
+        await asyncio.gather(*(next_poll(schedd) for schedd in {item.schedd for item in watched}))
+    finally:
+        for task in waits:
+            task.cancel()
+        forget(watched)
+
+
 async def wait(item: Watched, *, holds_known: int) -> ClusterCounts:
     """Wait for one cluster with the watcher of its schedd; comes back early where held jobs need an act."""
     from include.batch.watcher import watcher_for
@@ -369,18 +382,6 @@ def samples(tags: Collection[str], at: float) -> list[ProgressSample]:
             for name in SAMPLED:
                 found[item.tag][name] += getattr(count, name)
     return [ProgressSample(tag=tag, at=at, **counts) for tag, counts in found.items()]
-
-
-def queued(item: Watched, count: ClusterCounts) -> Queued:
-    """Return what is to be known of a cluster to keep its jobs off excluded nodes."""
-    from include.recovery.black_holes import Queued
-
-    return Queued(
-        machines=item.machines,
-        sites=item.sites,
-        intended_at=item.intended_at,
-        waiting=count.idle + count.held,
-    )
 
 
 def unseen(item: Watched) -> ClusterCounts:

@@ -41,7 +41,8 @@ class TaskRuns:
 
         try:
             if not Ask.get_dr_count(dag_id=dag_id, run_ids=[run_id]):
-                # One that waits to begin will adopt what the last one of its interval left.
+                # One of its interval that has not ended takes over what it left. A task may not ask for types
+                # of dag_runs: one by hand with that logical date keeps the room taken until it ends.
                 start = interval_of(tranche)
                 waits = start is not None and Ask.get_dr_count(
                     dag_id=dag_id, logical_dates=[start], states=["queued", "running"]

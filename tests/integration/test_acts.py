@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.integration.deployments import Site
 
 DAG = "drill.acts"
+DAILY = "drill.daily"
 WAIT = "slice.gen.wait"
 LIMIT_S = 600.0
 ACTS = ("cleared", "failed", "succeeded", "run failed", "deleted")
@@ -174,20 +175,22 @@ def test_every_one_is_carried_on_to_its_end_with_what_was_submitted(
     assert len(clusters(site, run_id)) == 1, "nothing was submitted again"
 
 
-def test_a_dag_run_that_is_gone_lives_on_in_one_of_its_interval_that_waits(sqlite_site: Site) -> None:
-    """A backfill that is queued takes over the tranche, and so the jobs that were left."""
-    site, start = sqlite_site, dt.datetime(2031, 5, 1, tzinfo=dt.UTC)
-    site.api.wait_for_dag(DAG, limit_s=120)
-    tranche = interval_tranche(start)
+def test_a_dag_run_that_is_gone_lives_on_in_a_backfill_of_its_interval(sqlite_site: Site) -> None:
+    """It takes over the tranche, and so the jobs that were left. The DAG is paused: it waits for that."""
+    site, start = sqlite_site, dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
+    site.api.wait_for_dag(DAILY, limit_s=120)
     access = AirflowAccess(url=site.deployment.url, user=USER, password=site.deployment.password)
     with AirflowRuns(access) as runs:
-        assert runs.dag_run(DAG, "gone", tranche=tranche).state is None
-        waits = site.api.trigger(DAG, logical_date=start, after=start)
-        assert runs.dag_run(DAG, "gone", tranche=tranche).state == "queued"
-        assert runs.dag_run(DAG, "gone", tranche=interval_tranche(start + dt.timedelta(days=1))).state is None
-        assert runs.dag_run(DAG, "gone", tranche=waits).state is None
-        site.api.mark_run(DAG, waits, "failed")
-        assert runs.dag_run(DAG, "gone", tranche=tranche).state is None
+
+        def state(at: dt.datetime) -> str | None:
+            return runs.dag_run(DAILY, "gone", tranche=interval_tranche(at)).state
+
+        by_hand = start + dt.timedelta(days=7)
+        site.api.trigger(DAILY, logical_date=by_hand)
+        site.api.backfill(DAILY, start, start)
+        assert state(start) == "queued"
+        assert state(start + dt.timedelta(days=1)) is None
+        assert state(by_hand) is None
 
 
 @pytest.mark.usefixtures("acted")

@@ -152,7 +152,7 @@ def test_a_ledger_of_revision_0001_keeps_its_counts(url):
             ledger.stage_progress("demo.z", TRANCHE)
         assert ledger.upgrade() == schema.HEAD
         assert ledger.problems() == []
-        assert ledger.identity() == ""  # the tags that it has stay as they are
+        assert ledger.ledger_name("demo.z", "manual__1") == "", "the tags that it has stay as they are"
         assert progress_of(ledger) == (0, 1, 3)
         marks = ledger.accepted_marks("demo.z", TRANCHE)
         assert [(mark.stage, mark.at, mark.accepted) for mark in marks] == [("gen", 1, 0), ("reco", 2, 1)]

@@ -94,7 +94,7 @@ def submit(index: int) -> SubmitOperator:
 
 def tag_of(index: int, recovery: int = 0) -> str:
     with settings_module.settings().open_ledger() as opened:
-        name = opened.identity()
+        name = opened.ledger_name("unit.three", "t")
     return f"unit.three/t/{10 + index:06d}/gen/recovery-{recovery}/{name}"
 
 

@@ -106,9 +106,13 @@ def test_a_dag_run_by_hand_is_its_own_tranche(logical_date: dt.datetime | None) 
 def test_two_ledgers_with_one_campaign_never_share_a_tag(scope: Scope, tmp_path: Path) -> None:
     with Ledger(f"sqlite:///{tmp_path}/staging.db") as other:
         other.upgrade()
+        with pytest.raises(LedgerError, match=r"no tranche t of unit\.three"):
+            replace(scope, ledger=other).tag("gen")
+        other.reserve(scope.plan, tranche="t", dag_run_id="t", slices=1, now=1.0)
         staging = replace(scope, ledger=other).tag("gen")
-    tag = scope.tag("gen")
-    assert tag == scope.tag("gen") == f"unit.three/t/000010/gen/recovery-0/{scope.ledger.identity()}"
+    tag, name = scope.tag("gen"), scope.ledger.ledger_name("unit.three", "t")
+    assert tag == scope.tag("gen") == f"unit.three/t/000010/gen/recovery-0/{name}"
+    assert len(name) == 8
     assert staging.rpartition("/")[0] == tag.rpartition("/")[0]
     assert staging != tag
     assert submission_key(staging) != submission_key(tag)  # so the areas are apart, too

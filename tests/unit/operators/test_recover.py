@@ -12,8 +12,8 @@ from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput, Task
 
 from include.batch.fake import FakePool
 from include.batch.pool import ClusterId, SubmitAnswer
-from include.bookkeeping.records import UnitState
-from include.campaign.states import ActionKind, JobStatus, SubmissionState, SubrunState
+from include.bookkeeping.records import OutputRecord, UnitState
+from include.campaign.states import ActionKind, JobStatus, OutputState, SubmissionState, SubrunState
 from prodsys_operators import recover as recover_module
 from prodsys_operators.check import CheckOperator, StageUnknown
 from prodsys_operators.recover import ACCEPT, AGAIN, STOP, RecoverOperator
@@ -280,15 +280,18 @@ def test_check_and_recover_wait_for_a_schedd_that_is_silent(
     pool.set_schedd(SCHEDD, up=False)
     check = CheckOperator(task_id="check", stage="gen", slice_item=ITEM)
     over = {"tag": scope.tag("gen"), "over": True}
-    for act in (
-        lambda: check.execute(context(last=True)),
-        lambda: recover().resume(context(last=True), over),
-        lambda: recover().answered(context(last=True), answer(AGAIN)),
+    assert recover().answered(context(), answer(ACCEPT))["accepted"] == 0
+    again = {**over, "rounds": 4}
+    for act, rounds in (
+        (lambda: check.execute(context(last=True)), 0),
+        (lambda: check.resume(context(last=True), again), 4),
+        (lambda: recover().resume(context(last=True), again), 4),
+        (lambda: recover().answered(context(last=True), answer(AGAIN)), 0),
     ):
         with pytest.raises(TaskDeferred) as deferred:
             act()
-        assert (tag_waited_for(deferred), deferred.value.method_name) == (scope.tag("gen"), "resume")
-    assert recover().answered(context(), answer(ACCEPT))["accepted"] == 0
+        assert deferred.value.method_name == "resume"
+        assert deferred.value.trigger.serialize()[1] == {"tag": scope.tag("gen"), "rounds": rounds}
     pool.set_schedd(SCHEDD, up=True)
     assert check.resume(context(), over)["missing"] == 3
     assert questions == []
@@ -317,3 +320,61 @@ def test_nobody_is_asked_about_lost_jobs_while_others_of_the_stage_run(
         recover().resume(context(), {"tag": scope.tag("gen"), "over": True})
     assert tag_waited_for(deferred) == scope.tag("gen", 1)
     assert questions == []
+
+
+def test_recover_again_waits_for_all_submissions_that_were_released(
+    scope: Scope, pool: FakePool, questions: list[str]
+) -> None:
+    with pytest.raises(TaskDeferred):
+        recover().execute(context())
+    for recovery in (0, 1):
+        judged(scope, recovery, SubrunState.UNKNOWN, held=True)
+        pool.set_status(SCHEDD, 1 + recovery, JobStatus.RUNNING)
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().answered(context(), answer(AGAIN))
+    assert tag_waited_for(deferred) == scope.tag("gen", 0)
+    pool.set_status(SCHEDD, 1, JobStatus.COMPLETED, since=1000.0, exit_code=9)
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().resume(context(), {"tag": scope.tag("gen"), "over": True})
+    assert tag_waited_for(deferred) == scope.tag("gen", 1), "nothing is made while it runs"
+    pool.set_status(SCHEDD, 2, JobStatus.COMPLETED, since=1000.0, exit_code=9)
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().resume(context(), {"tag": scope.tag("gen", 1), "over": True})
+    assert tag_waited_for(deferred) == scope.tag("gen", 2)
+    assert questions == []
+
+
+def test_recover_again_removes_held_jobs_once_their_schedd_answers(
+    scope: Scope, pool: FakePool, questions: list[str]
+) -> None:
+    judged(scope, 0, SubrunState.UNKNOWN, held=True)
+    pool.set_status(SCHEDD, 1, JobStatus.HELD)
+    pool.set_schedd(SCHEDD, up=False)
+    with pytest.raises(TaskDeferred):
+        recover().answered(context(), answer(AGAIN))
+    pool.set_schedd(SCHEDD, up=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().resume(context(), {"tag": scope.tag("gen"), "over": True, "rounds": 1})
+    assert tag_waited_for(deferred) == scope.tag("gen")
+    assert {ad.status for ad in pool.ads(SCHEDD, [1])} == {JobStatus.REMOVED}
+    (removal,) = [act for act in scope.ledger.actions("unit.three") if act.kind is ActionKind.REMOVE]
+    assert removal.who == "ann"
+    assert questions == []
+
+
+def test_a_stage_that_has_enough_waits_for_no_schedd(scope: Scope, pool: FakePool) -> None:
+    tag = scope.tag("gen")
+    outputs = [
+        OutputRecord(
+            execution=f"1.{n}.0-{n:08x}", stage="gen", name="default", run=10, first_subrun=n, last_subrun=n,
+            path=f"/out/{n}", size=1, sha256="0" * 64, adler32="0" * 8, events=5, state=OutputState.CANDIDATE,
+        )
+        for n in range(2)
+    ]  # fmt: skip
+    scope.ledger.record_outputs(tag, outputs, now=2.0)
+    states = [UnitState(process=n, state=SubrunState.ACCEPTED, held=False) for n in range(2)]
+    states.append(UnitState(process=2, state=SubrunState.UNKNOWN, held=True))
+    accept = [(each.execution, each.name) for each in outputs]
+    scope.ledger.settle(tag, verdicts=[], accept=accept, reject=[], states=states, now=2.0)
+    pool.set_schedd(SCHEDD, up=False)
+    assert recover().execute(context())["accepted"] == 2

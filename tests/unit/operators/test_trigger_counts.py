@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from include.batch.pool import ClusterCounts
-from prodsys_operators import triggers
+from prodsys_operators import answers, triggers
 
 AP1, AP2 = "ap1@fake", "ap2@fake"
 TAG = "unit.three/t/000010/gen/recovery-0"
@@ -94,6 +94,62 @@ def test_a_release_after_a_clusters_wait_has_ended_is_seen_before_the_whole_is_o
         assert [item.schedd for item, _ in waits.begun] == [AP1, AP2, AP1]
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_time_that_comes_while_a_schedd_is_silent_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was to be tried again then is not taken for done."""
+    waits = Waits(monkeypatch)
+    monkeypatch.setattr(triggers, "STALE_S", 0.01)
+
+    async def scenario() -> None:
+        waiting = waits.counts(holds_by={f"7@{AP1}": 1}, again_s=0.0)
+        await asyncio.wait([waiting], timeout=0.1)
+        assert not waiting.done(), "nobody knows yet what is held"
+        first, second = waits.watched
+        monkeypatch.setitem(triggers._latest, first.key, ClusterCounts(total=2, running=1, held=1))
+        await asyncio.wait([waiting], timeout=0.1)
+        assert not waiting.done(), "the other schedd has not answered"
+        monkeypatch.setitem(triggers._latest, second.key, ClusterCounts(total=1, running=1))
+        counts, settled = await waiting
+        assert (counts[0].held, settled) == (1, False)
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_look_again_waits_for_an_answer_of_each_schedd(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = Waits(monkeypatch)
+    monkeypatch.setattr(triggers, "look_up", lambda _tag: waits.watched)
+    monkeypatch.setattr(triggers, "_polled", {})
+    monkeypatch.setattr(answers, "PAUSE_S", 0.0)
+
+    async def scenario() -> None:
+        trigger = answers.AnswerTrigger(tag=TAG, rounds=2)
+        resumed = asyncio.create_task(anext(trigger.run()))
+        while set(triggers._polled) != {AP1, AP2}:  # noqa: ASYNC110  nothing tells
+            await asyncio.sleep(0)
+        assert {item.key for item in waits.watched} == set(triggers._watched)
+        triggers.was_polled(AP1)
+        await asyncio.wait([resumed], timeout=0.1)
+        assert not resumed.done()
+        triggers.was_polled(AP2)
+        assert (await resumed).payload == {"tag": TAG, "over": True, "rounds": 3}
+        assert not triggers._watched
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_looks_that_come_to_nothing_are_further_and_further_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
+
+    monkeypatch.setattr(answers, "asyncio", SimpleNamespace(sleep=nap, to_thread=asyncio.to_thread))
+    monkeypatch.setattr(triggers, "look_up", lambda _tag: ())
+    for rounds in (0, 1, 2, 90):
+        event = asyncio.run(anext(answers.AnswerTrigger(tag=TAG, rounds=rounds).run()))
+        assert answers.rounds_of(event.payload) == rounds + 1
+    assert naps == [15.0, 30.0, 60.0, 600.0]
 
 
 def test_a_wait_says_in_its_own_log_that_its_schedd_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:

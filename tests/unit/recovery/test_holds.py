@@ -182,9 +182,10 @@ def test_a_silent_schedd_does_not_keep_held_jobs_of_another_waiting(tmp_path: Pa
         submission = ledger.submission(tag)
         assert submission is not None
         handled = handle_holds(tools, stage(), submission)
-        assert (handled.released, handled.left, handled.again_s) == (3, 0, None)
+        assert (handled.released, handled.left, handled.again_s) == (3, 0, 60)
+        assert handled.left_by == ((f"{there}@{OTHER}", 3),)
         assert OTHER in handled.lines[-1]
-        assert "looked at when it answers" in handled.lines[-1]
+        assert "held jobs are looked at again when it answers" in handled.lines[-1]
         pool.set_schedd(SCHEDD, up=False)
         assert handle_holds(tools, stage(), submission).released == 0
         with pytest.raises(JobsUnreachable) as caught:
@@ -204,6 +205,7 @@ def test_what_a_schedd_did_not_do_is_done_a_minute_later(held: Held, monkeypatch
         handled = held.handle()
     assert (handled.released, handled.removed, handled.left) == (0, 1, 1)
     assert handled.again_s == 60
+    assert not any("released" in line for line in handled.lines)
     assert handled.left_by == ((f"{held.cluster}@{SCHEDD}", 1),)
     assert held.handle().released == 1
 

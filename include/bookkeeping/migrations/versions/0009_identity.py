@@ -1,4 +1,4 @@
-"""The ledger's own name, which the tags of its submissions end with."""
+"""The ledger's own name, and for each tranche the name that its tags end with."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Name it at random; without a name where submissions have tags already, which must stay as they are."""
+    """Name the ledger at random; tranches that are there have tags without a name, and keep them."""
     table = op.create_table(
         "identity",
-        sa.Column("name", sa.Text, nullable=False, comment="Ends the tags of its submissions; may be empty."),
+        sa.Column("name", sa.Text, nullable=False, comment="Ends the tags of new tranches."),
         sa.PrimaryKeyConstraint("name", name="pk_identity"),
         comment="One row: what tells this ledger's jobs from those of another on the same schedds.",
     )
-    used = op.get_bind().scalar(sa.text("SELECT count(*) FROM submissions"))
-    op.bulk_insert(table, [{"name": "" if used else secrets.token_hex(4)}])
+    op.bulk_insert(table, [{"name": secrets.token_hex(4)}])
+    op.add_column(
+        "dag_runs",
+        sa.Column("ledger_name", sa.Text(), nullable=False, server_default="", comment="Ends its tags."),
+    )
 
 
 def downgrade() -> None:
