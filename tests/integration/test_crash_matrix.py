@@ -173,7 +173,7 @@ class Storm:
                 self.runs[run_id] = state if state in FINAL else ""
             more = self.armed or self.waiting or self.one_more
             if more and sum(not end for end in self.runs.values()) < RUNS_AT_ONCE:
-                self.site.api.trigger(DAG)
+                self.runs[self.site.api.trigger(DAG)] = ""
                 self.one_more = False
         except httpx.HTTPError as error:
             log.info("the api-server is among the dead: %s", error)
