@@ -83,14 +83,15 @@ def main() -> None:
         wrote = time.perf_counter()
         bag = DagBag(dag_folder=str(state / "dags"), bundle_path=state / "dags", bundle_name="campaigns")
         parsed = time.perf_counter()
-        assert len(bag.dags) == COUNT - 1, len(bag.dags)
+        campaigns = [dag_id for dag_id in bag.dags if dag_id.startswith("demo.")]
+        assert len(campaigns) == COUNT - 1, len(campaigns)
         assert len(bag.import_errors) == 1, bag.import_errors
         print(
             json.dumps(
                 {
                     "bench": "full pass",
                     "campaigns": COUNT,
-                    "dags": len(bag.dags),
+                    "dags": len(campaigns),
                     "errors": 1,
                     "bundle_s": round(wrote - began, 2),
                     "parse_s": round(parsed - wrote, 2),
