@@ -153,7 +153,10 @@ class PoolProcess:
     def _begin(self, method: str) -> subprocess.Popen[bytes]:
         """Start the child; ScheddUnreachable where the machine has no room for a process."""
         try:
-            return _start(self._command)
+            # Its stderr is ours.
+            return subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            )
         except OSError as error:
             why = f"the process that asks the pool could not be started: {error}"
             msg = f"{method} was not asked: {why}. This says nothing about jobs."
@@ -169,11 +172,6 @@ class PoolProcess:
         asked = f"{method}{args[1:]!r}"
         shown = asked if len(asked) <= 200 else asked[:200] + " …"
         return f"{who} {how} ({shown}). This says nothing about its jobs. See `condor_status -schedd`."
-
-
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    """Start the child; its stderr is ours."""
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -59,6 +59,11 @@ class _Step:
     memory_mb: int | None = None
     remark: str = ""
 
+    @property
+    def is_due(self) -> bool:
+        """Whether prodsys does it by itself, and now."""
+        return self.action is not HoldAction.PERSON and self.due_s <= 0
+
 
 @dataclass(slots=True, kw_only=True)
 class _Done:
@@ -91,10 +96,9 @@ def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Hand
         _step(stage, submission, held[diagnosis.failure.job_id], diagnosis, releases=releases, now=now)
         for diagnosis in tools.triage.diagnose(failures)
     ]
-    due = [step for step in steps if step.action is not HoldAction.PERSON and step.due_s <= 0]
-    done = _do(tools, submission, due, now=now)
+    done = _do(tools, submission, [step for step in steps if step.is_due], now=now)
     silent |= done.silent
-    later = [step for step in steps if step.action is HoldAction.PERSON or step.due_s > 0]
+    later = [step for step in steps if not step.is_due]
     waiting = [step.due_s for step in later if step.action is not HoldAction.PERSON]
     if silent:
         waiting.append(AGAIN_S)

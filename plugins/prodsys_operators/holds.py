@@ -11,6 +11,7 @@ from prodsys_operators.scope import open_ledger, open_tools
 from prodsys_operators.triggers import SubmissionTrigger
 
 if TYPE_CHECKING:
+    from include.bookkeeping.records import Submission
     from include.recovery.review import Tools
     from prodsys_operators.scope import Scope
 
@@ -57,10 +58,8 @@ def remove_held(scope: Scope, stage: str, *, who: str, log: Any) -> str:
 
     found, plan_stage = "", scope.plan.stage(stage)
     with open_tools(scope.settings, scope.ledger) as tools:
-        for submission in scope.ledger.submissions(
-            scope.plan.dag_id, scope.slice.tranche, run=scope.slice.run, stage=stage
-        ):
-            removed = remove_all_held(tools, plan_stage, submission, who=who) if submission.clusters else 0
+        for submission in _under_way(scope, stage):
+            removed = remove_all_held(tools, plan_stage, submission, who=who)
             if removed:
                 found = submission.tag
                 log.info("%s: %d held jobs removed", submission.tag, removed)
@@ -69,16 +68,20 @@ def remove_held(scope: Scope, stage: str, *, who: str, log: Any) -> str:
 
 def still_alive(scope: Scope, stage: str) -> str:
     """Return the tag of a submission of the stage that has jobs which wait or run; empty where none has."""
-    from include.campaign.states import SubmissionState
     from include.checks.evidence import ALIVE
     from include.recovery.review import ads_of
 
     with open_tools(scope.settings, scope.ledger) as tools:
-        for submission in scope.ledger.submissions(
-            scope.plan.dag_id, scope.slice.tranche, run=scope.slice.run, stage=stage
-        ):
-            over = not submission.clusters or submission.state is SubmissionState.ENDED
-            ads = [] if over else ads_of(tools.pool, submission)
+        for submission in _under_way(scope, stage):
+            ads = ads_of(tools.pool, submission)
             if any(ad.status in ALIVE and ad.tag == submission.tag for ad in ads):
                 return submission.tag
     return ""
+
+
+def _under_way(scope: Scope, stage: str) -> list[Submission]:
+    """Return the stage's submissions that were sent and are not over: only these may have jobs in a queue."""
+    from include.campaign.states import SubmissionState
+
+    sent = scope.ledger.submissions(scope.plan.dag_id, scope.slice.tranche, run=scope.slice.run, stage=stage)
+    return [each for each in sent if each.clusters and each.state is not SubmissionState.ENDED]

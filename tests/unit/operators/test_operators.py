@@ -13,15 +13,15 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.bookkeeping.ledger import Ledger
-from include.bookkeeping.records import OutputRecord, VerdictRecord
 from include.campaign.naming import submission_key
-from include.campaign.states import Outcome, OutputState, SubmissionState
+from include.campaign.states import SubmissionState
 from include.errors import LedgerError, LedgerUnavailable
 from prodsys_operators.merge import PlanMergeOperator
 from prodsys_operators.report import ReportOperator
 from prodsys_operators.reserve import ReserveOperator
 from prodsys_operators.scope import Scope, open_ledger, tranche_of
 from prodsys_operators.submit import SubmitOperator
+from tests.unit.operators.stage_outputs import accept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,38 +55,6 @@ def context(**more: Any) -> dict[str, Any]:
 
 def submit(stage: str) -> SubmitOperator:
     return SubmitOperator(task_id="submit", stage=stage, slice_item={"index": 0, "run": 10})
-
-
-def accept(ledger: Ledger, scope: Scope, stage: str, *subruns: int) -> None:
-    """Record accepted outputs of a stage, as its check would."""
-    tag = scope.tag(stage)
-    outputs = [
-        OutputRecord(
-            execution=f"1.{subrun}.0-{subrun:08x}",
-            stage=stage,
-            name="default",
-            run=scope.slice.run,
-            first_subrun=subrun,
-            last_subrun=subrun,
-            path=f"/out/{stage}.{subrun}",
-            size=100,
-            sha256="0" * 64,
-            adler32="0" * 8,
-            events=5,
-            state=OutputState.CANDIDATE,
-        )
-        for subrun in subruns
-    ]
-    ledger.record_outputs(tag, outputs, now=2.0)
-    verdicts = [
-        VerdictRecord(
-            process=subrun, first_subrun=subrun, last_subrun=subrun, check="exit",
-            outcome=Outcome.PASSED, reason="", evidence="",
-        )
-        for subrun in subruns
-    ]  # fmt: skip
-    keys = [(output.execution, output.name) for output in outputs]
-    ledger.settle(tag, verdicts=verdicts, accept=keys, reject=[], now=2.0)
 
 
 def test_scheduled_and_backfilled_dag_runs_of_one_interval_share_their_tranche() -> None:

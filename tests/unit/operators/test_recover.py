@@ -12,14 +12,16 @@ from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput, Task
 
 from include.batch.fake import FakePool
 from include.batch.pool import ClusterId, SubmitAnswer
-from include.bookkeeping.records import OutputRecord, UnitState
-from include.campaign.states import ActionKind, JobStatus, OutputState, SubmissionState, SubrunState
+from include.bookkeeping.records import UnitState
+from include.campaign.states import ActionKind, JobStatus, SubmissionState, SubrunState
 from prodsys_operators import recover as recover_module
 from prodsys_operators.check import CheckOperator, StageUnknown
+from prodsys_operators.holds import remove_held, still_alive
 from prodsys_operators.recover import ACCEPT, AGAIN, STOP, RecoverOperator
 from prodsys_operators.scope import Scope
 from prodsys_operators.settings import Settings
 from prodsys_operators.submit import SubmitOperator
+from tests.unit.operators.stage_outputs import accept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -363,18 +365,17 @@ def test_recover_again_removes_held_jobs_once_their_schedd_answers(
 
 
 def test_a_stage_that_has_enough_waits_for_no_schedd(scope: Scope, pool: FakePool) -> None:
-    tag = scope.tag("gen")
-    outputs = [
-        OutputRecord(
-            execution=f"1.{n}.0-{n:08x}", stage="gen", name="default", run=10, first_subrun=n, last_subrun=n,
-            path=f"/out/{n}", size=1, sha256="0" * 64, adler32="0" * 8, events=5, state=OutputState.CANDIDATE,
-        )
-        for n in range(2)
-    ]  # fmt: skip
-    scope.ledger.record_outputs(tag, outputs, now=2.0)
     states = [UnitState(process=n, state=SubrunState.ACCEPTED, held=False) for n in range(2)]
     states.append(UnitState(process=2, state=SubrunState.UNKNOWN, held=True))
-    accept = [(each.execution, each.name) for each in outputs]
-    scope.ledger.settle(tag, verdicts=[], accept=accept, reject=[], states=states, now=2.0)
+    accept(scope.ledger, scope, "gen", 0, 1, states=states)
     pool.set_schedd(SCHEDD, up=False)
     assert recover().execute(context())["accepted"] == 2
+
+
+def test_recover_again_asks_no_schedd_of_a_submission_that_is_over(scope: Scope, pool: FakePool) -> None:
+    pool.set_status(SCHEDD, 1, JobStatus.COMPLETED, since=1000.0, exit_code=9)
+    CheckOperator(task_id="check", stage="gen", slice_item=ITEM).execute(context())
+    assert scope.ledger.submission(scope.tag("gen")).state is SubmissionState.ENDED
+    pool.set_schedd(SCHEDD, up=False)
+    assert still_alive(scope, "gen") == ""
+    assert remove_held(scope, "gen", who="ann", log=None) == ""
