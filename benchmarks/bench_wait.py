@@ -90,9 +90,9 @@ async def watch(tags: list[str], schedd_pid: int) -> None:
 async def begun(waits: int) -> ScheddWatcher:
     """Return the watcher once all waits are with it and one poll has told of them."""
     from include.batch import watcher
-    from prodsys_operators import triggers
+    from prodsys_operators import watching
 
-    while len(triggers._latest) < waits:  # noqa: ASYNC110, SLF001  what is measured
+    while len(watching._latest) < waits:  # noqa: ASYNC110, SLF001  what is measured
         await asyncio.sleep(0.1)
     (found,) = (one for _, one in watcher._watchers.values())  # noqa: SLF001
     return found

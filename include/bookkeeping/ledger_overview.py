@@ -18,7 +18,7 @@ from include.bookkeeping.overview_records import (
     TrancheFacts,
 )
 from include.bookkeeping.tables import actions, dag_runs, progress_samples, slices, submissions
-from include.campaign.states import ActionKind, SubmissionState
+from include.campaign.states import DECISIONS, ActionKind, SubmissionState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +38,6 @@ SUMMED = (
     "accepted_bytes",
     "events",
 )
-ANSWERS = (ActionKind.ASK, ActionKind.RECOVER, ActionKind.RECOVER_AGAIN, ActionKind.ACCEPT, ActionKind.STOP)
-"""What asks, and what ends that; a recovery without an answer follows where a person cleared a task."""
 DESCRIPTION = ("dag_id", "tranche", "dag_run_id", "owner", "phase", "reserved_at")
 
 
@@ -210,7 +208,7 @@ def _questions(connection: Connection, dag_id: str | None, tranche: str | None) 
     stage = (actions.c.dag_id, actions.c.tranche, actions.c.run, actions.c.stage)
     last = sa.func.row_number().over(partition_by=stage, order_by=(actions.c.at.desc(), actions.c.id.desc()))
     query = sa.select(*stage, actions.c.kind, actions.c.at, actions.c.detail, last.label("place"))
-    query = query.where(actions.c.kind.in_(ANSWERS), actions.c.run.is_not(None))
+    query = query.where(actions.c.kind.in_(DECISIONS), actions.c.run.is_not(None))
     if dag_id is not None:
         query = query.where(actions.c.dag_id == dag_id)
     if tranche is not None:

@@ -138,6 +138,10 @@ class ActionKind(StrEnum):
     RECOVER_AGAIN = "recover-again"
     """A person allowed one more recovery."""
     ACCEPT = "accept"
-    """A person accepted a stage as it is."""
+    """A stage was accepted as it is, by a person, or because nothing was left of what one had allowed."""
     STOP = "stop"
     """A person stopped a stage."""
+
+
+DECISIONS = (ActionKind.ASK, ActionKind.RECOVER, ActionKind.RECOVER_AGAIN, ActionKind.ACCEPT, ActionKind.STOP)
+"""What asks about a stage, and what ends that: a recovery without an answer follows a cleared task."""

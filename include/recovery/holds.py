@@ -12,7 +12,7 @@ from include.campaign.states import ActionKind, HoldAction, JobStatus, Outcome
 from include.checks.verdict import Verdict
 from include.errors import ScheddUnreachable
 from include.recovery.decision import GROWTH, HEADROOM
-from include.recovery.review import ads_of, answers_of
+from include.recovery.review import ads_of, answers_of, patience_s
 from include.triage.classify import removal_reason
 from include.triage.failure import Failure
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 WHO = "prodsys"
 GROUPS_SHOWN = 12
 AGAIN_S = 60.0
-"""What a schedd gave no answer to is tried again after this."""
+"""What a schedd gave no answer to is tried again after this, ever more rarely."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +39,14 @@ class Handled:
     removed: int
     left: int
     """Still held: a person must act, or the pause of their class is not over."""
-    again_s: float | None
-    """When to look again at those whose pause is not over; None where there are none."""
     lines: tuple[str, ...]
     """The story for the task's log."""
+    again_s: tuple[tuple[str, float], ...] = ()
+    """`CLUSTER@SCHEDD` → after how many seconds held jobs of it are to be looked at again."""
     left_by: tuple[tuple[str, int], ...] = ()
     """How many are left in each cluster, by `CLUSTER@SCHEDD`."""
+    silent: bool = False
+    """Whether a schedd gave no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +79,11 @@ class _Done:
     """Schedd → why."""
 
 
-def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Handled:
+def handle_holds(tools: Tools, stage: StagePlan, submission: Submission, *, rounds: int = 0) -> Handled:
     """Release, remove or leave each held job of the submission.
 
-    Jobs on a schedd that gives no answer are left for a later look. PoolError where a schedd denies an act.
+    Jobs on a schedd that gives no answer are left for a later look; `rounds` such looks in a row came before.
+    PoolError where a schedd denies an act.
     Each act is in the ledger before it happens. Acting twice is harmless: only a job that is held is
     released or removed, and however often one hold is acted on, it counts as one release.
     """
@@ -89,7 +92,7 @@ def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Hand
     unseen = frozenset(silent)
     held = _held(submission, ads)
     if not held and not silent:
-        return Handled(released=0, removed=0, left=0, again_s=None, lines=("no job is held any more",))
+        return Handled(released=0, removed=0, left=0, lines=("no job is held any more",))
     failures = [_failure(stage, submission, ad) for ad in held.values()]
     releases = tools.ledger.releases(submission.tag)
     steps = [
@@ -99,23 +102,30 @@ def handle_holds(tools: Tools, stage: StagePlan, submission: Submission) -> Hand
     done = _do(tools, submission, [step for step in steps if step.is_due], now=now)
     silent |= done.silent
     later = [step for step in steps if not step.is_due]
-    waiting = [step.due_s for step in later if step.action is not HoldAction.PERSON]
-    if silent:
-        waiting.append(AGAIN_S)
     left_by = Counter(_cluster(step.ad) for step in (*later, *done.unacted))
-    # What is held there is not known: none of it is news before the next look.
-    left_by.update({f"{n}@{schedd}": jobs for schedd, n, jobs in submission.clusters if schedd in unseen})
+    again_s: dict[str, float] = {}
+    for step in later:
+        if step.action is not HoldAction.PERSON:
+            again_s[_cluster(step.ad)] = min(step.due_s, again_s.get(_cluster(step.ad), step.due_s))
+    patience = patience_s(AGAIN_S, rounds)
+    for schedd, number, jobs in submission.clusters:
+        name = f"{number}@{schedd}"
+        if schedd in unseen:
+            left_by[name] = jobs  # what is held there is not known: none of it is news before the next look
+        if schedd in silent:
+            again_s[name] = min(patience, again_s.get(name, patience))
     passed = {id(step) for step in done.unacted}
     return Handled(
         released=done.released,
         removed=done.removed,
         left=len(later) + len(done.unacted),
-        again_s=min(waiting) if waiting else None,
+        again_s=tuple(sorted(again_s.items())),
         lines=(
             *_lines([step for step in steps if id(step) not in passed]),
             *(f"{why} Its held jobs are looked at again when it answers." for why in silent.values()),
         ),
         left_by=tuple(sorted(left_by.items())),
+        silent=bool(silent),
     )
 
 
@@ -154,9 +164,16 @@ def _cluster(ad: JobAd) -> str:
     return f"{ad.cluster}@{ad.schedd}"
 
 
-def remove_all_held(tools: Tools, stage: StagePlan, submission: Submission, *, who: str) -> int:
-    """Remove the submission's held jobs, whatever their class, because `who` decided so; return how many."""
-    held = _held(submission, ads_of(tools.pool, submission))
+def remove_all_held(
+    tools: Tools, stage: StagePlan, submission: Submission, *, who: str, decided_at: float
+) -> int:
+    """Remove the submission's held jobs, whatever their class, because `who` decided so; return how many.
+
+    Those that were not held yet at `decided_at`, epoch seconds, are others than those that `who` knew of.
+    """
+    ads = ads_of(tools.pool, submission)
+    known = [ad for ad in ads if ad.status_since is not None and ad.status_since <= decided_at]
+    held = _held(submission, known)
     failures = [_failure(stage, submission, ad) for ad in held.values()]
     alike: dict[tuple[str, str], list[JobAd]] = defaultdict(list)
     reasons: dict[str, str] = {}

@@ -6,12 +6,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from include.bookkeeping.records import AS_PLANNED
-from include.campaign.states import ActionKind
+from include.campaign.states import DECISIONS, ActionKind
 from include.recovery.decision import Past
 
 if TYPE_CHECKING:
     from include.bookkeeping.ledger import Ledger
-    from include.bookkeeping.records import DiagnosisRecord, Slice
+    from include.bookkeeping.records import ActionRecord, DiagnosisRecord, Slice
 
 
 RECENT_S = 7 * 86_400.0
@@ -39,13 +39,17 @@ def past_of(ledger: Ledger, item: Slice, stage: str, *, now: float) -> Past:
     )
 
 
-def wants_more(ledger: Ledger, item: Slice, stage: str) -> str:
-    """Return who asked for one more recovery of the stage that has not been made yet; empty: nobody.
+def wish_of(ledger: Ledger, item: Slice, stage: str) -> ActionRecord | None:
+    """Return a person's decision for one more recovery of the stage that nothing has come of yet; None: none.
 
-    A decision to recover is noted before the intent is: without an intent it came to nothing.
+    A recovery, a later answer, and a new question end it. A decision to recover is noted before the intent
+    is: without an intent it came to nothing.
     """
     sent = {each.tag for each in ledger.submissions(item.dag_id, item.tranche, run=item.run, stage=stage)}
-    found = ledger.actions(item.dag_id, tranche=item.tranche, run=item.run, stage=stage)
-    made = [act.at for act in found if act.kind is ActionKind.RECOVER and act.tag in sent]
-    asked = [act for act in found if act.kind is ActionKind.RECOVER_AGAIN and act.at > max(made, default=0.0)]
-    return max(asked, key=lambda act: act.at).who if asked else ""
+    last = None
+    for act in sorted(
+        ledger.actions(item.dag_id, tranche=item.tranche, run=item.run, stage=stage), key=lambda act: act.at
+    ):
+        if act.kind in DECISIONS and (act.kind is not ActionKind.RECOVER or act.tag in sent):
+            last = act
+    return last if last is not None and last.kind is ActionKind.RECOVER_AGAIN else None

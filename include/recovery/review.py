@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LONGEST_PATIENCE_S = 600.0
+"""A schedd that answers polls and not what is asked of it is left alone at most so long."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reviewed:
@@ -117,6 +120,11 @@ def answers_of(pool: Pool, submission: Submission) -> tuple[list[JobAd], dict[st
         except ScheddUnreachable as error:
             silent[schedd] = str(error)
     return ads, silent
+
+
+def patience_s(first_s: float, rounds: int) -> float:
+    """Return how long to leave a schedd alone that gave no answer, once `rounds` looks in a row had none."""
+    return min(LONGEST_PATIENCE_S, first_s * 2.0 ** min(rounds, 10))
 
 
 def _judge(

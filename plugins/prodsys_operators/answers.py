@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from include.errors import ProdsysError
-from prodsys_operators import triggers
+from prodsys_operators import watching
+from prodsys_operators.ended_by_hand import on_kill
 from prodsys_operators.wait import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from airflow.sdk import BaseOperator
 
     from include.errors import JobsUnreachable
+    from prodsys_operators.watching import Watched
 
 PAUSE_S = 15.0
-"""Before the first look again; twice as long before each further one."""
-LONGEST_S = 600.0
+"""Before the first look again; longer before each further one."""
+SAY_S = 300.0
+"""How often the log says who is silent."""
 
 
 class AnswerTrigger(BaseTrigger):
@@ -41,15 +44,41 @@ class AnswerTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Pause, then wait for a poll of each schedd; errors of the ledger are for the task to meet."""
-        await asyncio.sleep(min(PAUSE_S * 2**self.rounds, LONGEST_S))
+        from include.recovery.review import patience_s
+
+        await asyncio.sleep(patience_s(PAUSE_S, self.rounds))
         try:
-            watched = await asyncio.to_thread(triggers.look_up, self.tag)
+            watched = await asyncio.to_thread(watching.look_up, self.tag)
         except ProdsysError as error:
             self.log.warning("%s", error)
             watched = ()
-        await triggers.answers(watched)
+        by_schedd: dict[str, list[Watched]] = {}
+        for item in watched:
+            by_schedd.setdefault(item.schedd, []).append(item)
+        watching.remember(watched)
+        try:
+            await asyncio.gather(*(self._answer(*each) for each in by_schedd.items()))
+        finally:
+            watching.forget(watched)
         event = {"tag": self.tag, "over": True, "rounds": self.rounds + 1}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Say what becomes of the jobs when a person ends the wait; they are not removed (ended_by_hand)."""
+        await on_kill(self.tag, self.task_instance, log=self.log)
+
+    async def _answer(self, schedd: str, items: Sequence[Watched]) -> None:
+        """Come back when `schedd` was polled, or a wait for a cluster of it ended, which says the same."""
+        waits = [watching.wait(item, holds_known=item.jobs) for item in items]
+        tasks = [asyncio.ensure_future(each) for each in (watching.next_poll(schedd), *waits)]
+        try:
+            while not (await asyncio.wait(tasks, timeout=SAY_S, return_when=asyncio.FIRST_COMPLETED))[0]:
+                for said in watching.silence([schedd]):
+                    self.log.warning("%s", said)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def rounds_of(event: Any) -> int:

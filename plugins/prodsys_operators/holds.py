@@ -11,25 +11,30 @@ from prodsys_operators.scope import open_ledger, open_tools
 from prodsys_operators.triggers import SubmissionTrigger
 
 if TYPE_CHECKING:
-    from include.bookkeeping.records import Submission
+    from collections.abc import Mapping
+
+    from include.bookkeeping.records import ActionRecord, Submission
     from include.recovery.review import Tools
     from prodsys_operators.scope import Scope
 
 
-def look_at_holds(tag: str, *, ends_task: bool, log: Any) -> SubmissionTrigger:
-    """Release, remove or leave held jobs of `tag` by their class; return the trigger that waits on."""
+def look_at_holds(event: Mapping[str, Any], *, ends_task: bool, log: Any) -> SubmissionTrigger:
+    """Release, remove or leave held jobs by their class; return the trigger that waits on.
+
+    `event` is that of the SubmissionTrigger that came back for them.
+    """
     with open_ledger() as (settings, ledger), open_tools(settings, ledger) as tools:
-        return _look(tools, tag, ends_task=ends_task, log=log)
+        return _look(tools, event["tag"], rounds=event.get("rounds", 0), ends_task=ends_task, log=log)
 
 
-def _look(tools: Tools, tag: str, *, ends_task: bool, log: Any) -> SubmissionTrigger:
+def _look(tools: Tools, tag: str, *, rounds: int, ends_task: bool, log: Any) -> SubmissionTrigger:
     from include.recovery.holds import handle_holds
 
     submission = tools.ledger.submission(tag)
     if submission is None:
         raise AirflowFailException(f"{tag!r} is not in the ledger; clear the submit task before this one")
     stage = tools.ledger.plan_of(submission.dag_id, submission.tranche).stage(submission.stage)
-    handled = handle_holds(tools, stage, submission)
+    handled = handle_holds(tools, stage, submission, rounds=rounds)
     for line in handled.lines:
         log.info(line)
     log.info(
@@ -46,20 +51,20 @@ def _look(tools: Tools, tag: str, *, ends_task: bool, log: Any) -> SubmissionTri
     return SubmissionTrigger(
         tag=tag,
         ends_task=ends_task,
-        holds_known=handled.left,
-        again_s=handled.again_s,
-        holds_by=dict(handled.left_by),
+        known=dict(handled.left_by),
+        again_s=dict(handled.again_s),
+        rounds=rounds + 1 if handled.silent else 0,
     )
 
 
-def remove_held(scope: Scope, stage: str, *, who: str, log: Any) -> str:
-    """Remove the stage's held jobs, as `who` asked; return the tag of the last submission that had some."""
+def remove_held(scope: Scope, stage: str, wish: ActionRecord, *, log: Any) -> str:
+    """Remove the stage's jobs that were held at the wish; return the tag of the last submission with some."""
     from include.recovery.holds import remove_all_held
 
     found, plan_stage = "", scope.plan.stage(stage)
     with open_tools(scope.settings, scope.ledger) as tools:
         for submission in _under_way(scope, stage):
-            removed = remove_all_held(tools, plan_stage, submission, who=who)
+            removed = remove_all_held(tools, plan_stage, submission, who=wish.who, decided_at=wish.at)
             if removed:
                 found = submission.tag
                 log.info("%s: %d held jobs removed", submission.tag, removed)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from include.batch.pool import ClusterCounts, Pool
     from include.bookkeeping.ledger import Ledger
     from include.recovery.black_holes import News, Queued, QueueKeeper
-    from prodsys_operators.triggers import Watched
+    from prodsys_operators.watching import Watched
 
 log = logging.getLogger(__name__)
 

@@ -73,7 +73,7 @@ class RecoverOperator(SliceOperator):
     def resume(self, context: Context, event: Any = None) -> dict[str, int]:
         """Act on held jobs and wait on, or review what the recovery made and go on."""
         if isinstance(event, dict) and not event.get("over", True):
-            trigger = look_at_holds(event["tag"], ends_task=False, log=self.log)
+            trigger = look_at_holds(event, ends_task=False, log=self.log)
             self.defer(trigger=trigger, method_name="resume", timeout=LIMIT)
         with self.scope(context) as scope:
             return self.go_on(context, scope, self.look(context, scope, event, waited=True))
@@ -118,45 +118,48 @@ class RecoverOperator(SliceOperator):
         Neither is done while jobs of the stage wait or run.
         """
         from include.recovery.decision import Act, Decision
-        from include.recovery.past import wants_more
+        from include.recovery.past import wish_of
 
-        who = wants_more(scope.ledger, scope.slice, self.stage)
+        wish = wish_of(scope.ledger, scope.slice, self.stage)
         try:
             standing = look(self, scope)
             said = unproven(standing)
-            if said and not who and not (last_try(context) or (waited and standing.running)):
+            if said and not wish and not (last_try(context) or (waited and standing.running)):
                 raise StageUnknown(f"{said}; looking again later")
             if said and (tag := still_alive(scope, self.stage)):
                 self.log.info("%s has jobs in the queue that may run: waiting for them", tag)
                 self.wait(tag)
-            if who and standing.held and (tag := remove_held(scope, self.stage, who=who, log=self.log)):
+            if wish and standing.held and (tag := remove_held(scope, self.stage, wish, log=self.log)):
                 self.wait(tag)
         except JobsUnreachable as error:
             standing = self.standing(scope)
-            if who or not standing.good:
+            if wish or not standing.good:
                 wait_for_answer(self, error, event)
             self.log.warning("%s The stage has enough without it", error)
             return standing
-        if said and not who:
+        if said and not wish:
             self.ask(context, scope, standing, Decision(act=Act.ASK, why=f"{said}; {standing.counts}"))
         return standing
 
     def go_on(self, context: Context, scope: Scope, standing: Standing) -> dict[str, int]:
         """Decide and act; comes back only where nothing needs doing."""
         from include.recovery.decision import Act, decide
-        from include.recovery.past import past_of, wants_more
+        from include.recovery.past import past_of, wish_of
 
         stage, past = (
             scope.plan.stage(self.stage),
             past_of(scope.ledger, scope.slice, self.stage, now=time.time()),
         )
-        forced = bool(wants_more(scope.ledger, scope.slice, self.stage))
-        decision = decide(standing, stage, past, forced=forced)
+        wish = wish_of(scope.ledger, scope.slice, self.stage)
+        decision = decide(standing, stage, past, forced=wish is not None)
         self.log.info("%s, run %d: %s", self.stage, scope.slice.run, decision.why)
         if decision.act is Act.RECOVER:
             self.recover(context, scope, standing, decision)
         elif decision.act is Act.ASK:
             self.ask(context, scope, standing, decision)
+        elif wish is not None:
+            detail = f"{AGAIN} by {wish.who}: {decision.why}"
+            self.note(scope, ActionKind.ACCEPT, detail=detail)  # else it would count for what comes later
         self.run_own_checks(context, scope, standing)
         return figures(standing)
 

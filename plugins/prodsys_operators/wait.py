@@ -52,5 +52,5 @@ class WaitOperator(BaseOperator):
             return event
         from prodsys_operators.holds import look_at_holds
 
-        trigger = look_at_holds(event["tag"], ends_task=True, log=self.log)
+        trigger = look_at_holds(event, ends_task=True, log=self.log)
         return self.defer(trigger=trigger, method_name="resume", timeout=LIMIT)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
 
+from include.batch.fake import FakePool
+from include.campaign.states import SubrunState
+from prodsys_operators import recover as recover_module
 from prodsys_operators import settings as settings_module
+from prodsys_operators.scope import Scope
+from prodsys_operators.submit import SubmitOperator
+from tests.unit.operators.recovering import ITEM, SCHEDD, Submitter, context, judged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,3 +80,37 @@ def deployment(
         ledger.upgrade()
     yield made
     settings_module.settings.cache_clear()
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePool:
+    fake = FakePool(str(tmp_path / "pool.json"), (SCHEDD,))
+    monkeypatch.setattr(settings_module.Settings, "open_pool", lambda _self: nullcontext(fake))
+    monkeypatch.setattr(settings_module.Settings, "open_submitter", lambda _self: Submitter(fake))
+    return fake
+
+
+@pytest.fixture
+def scope(deployment: settings_module.Settings, pool: FakePool) -> Iterator[Scope]:
+    """The first slice of a dag_run of `unit.three`."""
+    from prodsys_operators.campaign_dag import load_plan, spec_path
+
+    plan = load_plan(spec_path("unit/three.yaml"), specs=spec_path("."), area=deployment.area)
+    with deployment.open_ledger() as ledger:
+        (first,) = ledger.reserve(plan, tranche="t", dag_run_id="t", slices=1, now=1.0)
+        yield Scope(settings=deployment, ledger=ledger, plan=plan, slice=first)
+
+
+@pytest.fixture
+def first_failed(scope: Scope) -> None:
+    """Its first submission of gen has failed in all three subruns."""
+    SubmitOperator(task_id="submit", stage="gen", slice_item=ITEM).execute(context())
+    judged(scope, 0, SubrunState.MISSING)
+
+
+@pytest.fixture
+def questions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts of what was asked."""
+    asked: list[str] = []
+    monkeypatch.setattr(recover_module, "upsert_hitl_detail", lambda **words: asked.append(words["body"]))
+    return asked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +10,20 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.sdk.observability import stats
 
-from include.batch.fake import FakePool
 from include.batch.pool import Awaited
 from include.campaign.states import SubrunState
 from include.errors import SubmissionRefused
-from prodsys_operators import metrics, triggers
-from prodsys_operators.scope import Scope
+from prodsys_operators import metrics, watching
 from prodsys_operators.settings import Settings
 from prodsys_operators.submit import SubmitOperator
-from tests.unit.operators.test_recover import ITEM, SCHEDD, Submitter, context, judged, recover
+from tests.unit.operators.recovering import ITEM, SCHEDD, Submitter, context, judged, recover
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from include.batch.fake import FakePool
     from include.batch.pool import SubmitAnswer, SubmitRequest
+    from prodsys_operators.scope import Scope
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
 GEN = {"dag_id": "unit.three", "stage": "gen"}
@@ -67,24 +66,6 @@ def told() -> Iterator[Told]:
     stats.initialize(factory=lambda: listener, export_legacy_names=False)  # type: ignore[arg-type, return-value]
     yield listener.told
     stats.initialize(factory=Listener, export_legacy_names=False)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePool:
-    fake = FakePool(str(tmp_path / "pool.json"), (SCHEDD,))
-    monkeypatch.setattr(Settings, "open_pool", lambda _self: nullcontext(fake))
-    monkeypatch.setattr(Settings, "open_submitter", lambda _self: Submitter(fake))
-    return fake
-
-
-@pytest.fixture
-def scope(deployment: Settings, pool: FakePool) -> Iterator[Scope]:
-    from prodsys_operators.campaign_dag import load_plan, spec_path
-
-    plan = load_plan(spec_path("unit/three.yaml"), specs=spec_path("."), area=deployment.area)
-    with deployment.open_ledger() as ledger:
-        (first,) = ledger.reserve(plan, tranche="t", dag_run_id="t", slices=1, now=1.0)
-        yield Scope(settings=deployment, ledger=ledger, plan=plan, slice=first)
 
 
 def submit() -> None:
@@ -135,11 +116,10 @@ def test_a_poll_tells_jobs_by_state_and_how_long_recording_took(
     told: Told, scope: Scope, pool: FakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit()
-    monkeypatch.setattr(triggers, "_watched", {})
-    for item in triggers.look_up(scope.tag("gen")):
-        triggers._watched[item.key] = item
-    (item,) = triggers._watched.values()
-    triggers.record(SCHEDD, pool.counts(SCHEDD, {Awaited(item.cluster, item.tag): 3}, now=5.0), 5.0)
+    monkeypatch.setattr(watching, "_watched", {})
+    watching.remember(watching.look_up(scope.tag("gen")))
+    (item,) = watching._watched.values()
+    watching.record(SCHEDD, pool.counts(SCHEDD, {Awaited(item.cluster, item.tag): 3}, now=5.0), 5.0)
     seen = {state: values(told, name) for state, name in metrics.BY_STATE.items()}
     assert seen["idle"] == [(3, {"schedd": SCHEDD})]
     assert {state: found[0][0] for state, found in seen.items() if state != "idle"} == dict.fromkeys(

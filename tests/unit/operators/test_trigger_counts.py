@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from include.batch.pool import ClusterCounts
-from prodsys_operators import answers, triggers
+from prodsys_operators import answers, triggers, watching
 
 AP1, AP2 = "ap1@fake", "ap2@fake"
 TAG = "unit.three/t/000010/gen/recovery-0"
@@ -21,13 +21,13 @@ class Waits:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         limits: dict[str, Any] = {"hold_limit_s": 3600.0, "hold_pause_s": 60.0, "unknown_limit_s": 60.0}
         self.watched = (
-            triggers.Watched(tag=TAG, schedd=AP1, cluster=7, jobs=2, **limits),
-            triggers.Watched(tag=TAG, schedd=AP2, cluster=7, jobs=1, **limits),
+            watching.Watched(tag=TAG, schedd=AP1, cluster=7, jobs=2, **limits),
+            watching.Watched(tag=TAG, schedd=AP2, cluster=7, jobs=1, **limits),
         )
-        self.begun: list[tuple[triggers.Watched, asyncio.Future[ClusterCounts]]] = []
-        monkeypatch.setattr(triggers, "wait", self.wait)
+        self.begun: list[tuple[watching.Watched, asyncio.Future[ClusterCounts]]] = []
+        monkeypatch.setattr(watching, "wait", self.wait)
 
-    async def wait(self, item: triggers.Watched, *, holds_known: int) -> ClusterCounts:
+    async def wait(self, item: watching.Watched, *, holds_known: int) -> ClusterCounts:
         assert holds_known >= 0
         told: asyncio.Future[ClusterCounts] = asyncio.get_running_loop().create_future()
         self.begun.append((item, told))
@@ -42,8 +42,8 @@ class Waits:
         for _ in range(5):  # the wait takes note
             await asyncio.sleep(0)
 
-    def counts(self, **known: Any) -> asyncio.Task[tuple[list[ClusterCounts], bool]]:
-        trigger = triggers.SubmissionTrigger(tag=TAG, **known)
+    def counts(self, **looked: Any) -> asyncio.Task[tuple[list[ClusterCounts], bool]]:
+        trigger = triggers.SubmissionTrigger(tag=TAG, **looked)
         return asyncio.create_task(trigger._counts(self.watched))
 
 
@@ -63,7 +63,7 @@ def test_held_jobs_of_one_cluster_are_acted_on_while_another_runs(
     waits = Waits(monkeypatch)
 
     async def scenario() -> None:
-        waiting = waits.counts(holds_known=known)
+        waiting = waits.counts(known={f"7@{AP1}": known})
         await waits.tell(0, **states)
         assert waiting.done() is early
         if not early:
@@ -82,7 +82,7 @@ def test_a_release_after_a_clusters_wait_has_ended_is_seen_before_the_whole_is_o
     monkeypatch.setattr(triggers, "STALE_S", 0.0)
 
     async def scenario() -> None:
-        waiting = waits.counts(holds_known=1)
+        waiting = waits.counts(known={f"7@{AP1}": 1})
         await waits.tell(0, completed=1, held=1, held_shortest_s=10**6)
         await waits.tell(1, completed=1)
         assert not waiting.done(), "what was held is looked at again"
@@ -102,38 +102,126 @@ def test_a_time_that_comes_while_a_schedd_is_silent_comes_again(monkeypatch: pyt
     monkeypatch.setattr(triggers, "STALE_S", 0.01)
 
     async def scenario() -> None:
-        waiting = waits.counts(holds_by={f"7@{AP1}": 1}, again_s=0.0)
-        await asyncio.wait([waiting], timeout=0.1)
-        assert not waiting.done(), "nobody knows yet what is held"
+        waiting = waits.counts(known={f"7@{AP1}": 1, f"7@{AP2}": 1}, again_s={f"7@{AP1}": 0.0})
         first, second = waits.watched
-        monkeypatch.setitem(triggers._latest, first.key, ClusterCounts(total=2, running=1, held=1))
+        monkeypatch.setitem(watching._latest, second.key, ClusterCounts(total=1, held=1))
         await asyncio.wait([waiting], timeout=0.1)
-        assert not waiting.done(), "the other schedd has not answered"
-        monkeypatch.setitem(triggers._latest, second.key, ClusterCounts(total=1, running=1))
+        assert not waiting.done(), "nobody knows yet what is held on the schedd that was silent"
+        monkeypatch.setitem(watching._latest, first.key, ClusterCounts(total=2, running=1, held=1))
         counts, settled = await waiting
-        assert (counts[0].held, settled) == (1, False)
+        assert ([count.held for count in counts], settled) == ([1, 1], False)
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_what_is_due_on_one_schedd_does_not_wait_for_another_that_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits = Waits(monkeypatch)
+
+    async def scenario() -> None:
+        waiting = waits.counts(
+            known={f"7@{AP1}": 1, f"7@{AP2}": 1}, again_s={f"7@{AP1}": 0.05, f"7@{AP2}": 0.0}
+        )
+        first, _ = waits.watched
+        monkeypatch.setitem(watching._latest, first.key, ClusterCounts(total=2, running=1, held=1))
+        counts, settled = await waiting
+        assert (counts[0].held, counts[1].unknown, settled) == (1, 1, False)
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_time_at_which_nothing_is_held_any_more_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = Waits(monkeypatch)
+
+    async def scenario() -> None:
+        waiting = waits.counts(known={f"7@{AP1}": 1}, again_s={f"7@{AP1}": 0.0})
+        first, second = waits.watched
+        for item in (first, second):
+            monkeypatch.setitem(watching._latest, item.key, ClusterCounts(total=item.jobs, running=item.jobs))
+        await asyncio.wait([waiting], timeout=0.1)
+        assert not waiting.done()
+        await waits.tell(0, completed=2)
+        await waits.tell(1, completed=1)
+        assert (await waiting)[1]
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_new_holds_are_looked_at_at_once_also_where_known_ones_wait_for_their_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits = Waits(monkeypatch)
+
+    async def scenario() -> None:
+        waiting = waits.counts(known={f"7@{AP1}": 1}, again_s={f"7@{AP1}": 3600.0})
+        await waits.tell(0, completed=1, held=1, held_shortest_s=10**6)
+        await waits.tell(1, held=1, held_shortest_s=10)
+        assert (await waiting)[1], "no other job can change anything"
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
 def test_a_look_again_waits_for_an_answer_of_each_schedd(monkeypatch: pytest.MonkeyPatch) -> None:
     waits = Waits(monkeypatch)
-    monkeypatch.setattr(triggers, "look_up", lambda _tag: waits.watched)
-    monkeypatch.setattr(triggers, "_polled", {})
+    monkeypatch.setattr(watching, "look_up", lambda _tag: waits.watched)
+    monkeypatch.setattr(watching, "_polled", {})
     monkeypatch.setattr(answers, "PAUSE_S", 0.0)
 
     async def scenario() -> None:
         trigger = answers.AnswerTrigger(tag=TAG, rounds=2)
         resumed = asyncio.create_task(anext(trigger.run()))
-        while set(triggers._polled) != {AP1, AP2}:  # noqa: ASYNC110  nothing tells
+        while set(watching._polled) != {AP1, AP2}:  # noqa: ASYNC110  nothing tells
             await asyncio.sleep(0)
-        assert {item.key for item in waits.watched} == set(triggers._watched)
-        triggers.was_polled(AP1)
+        assert {item.key for item in waits.watched} == set(watching._watched)
+        watching.was_polled(AP1)
         await asyncio.wait([resumed], timeout=0.1)
         assert not resumed.done()
-        triggers.was_polled(AP2)
+        await waits.tell(1, completed=1)  # jobs that are over: their watcher polls no more
         assert (await resumed).payload == {"tag": TAG, "over": True, "rounds": 3}
-        assert not triggers._watched
+        assert not watching._watched
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_look_again_says_who_is_silent_and_takes_nothing_from_another_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits = Waits(monkeypatch)
+    said: asyncio.Queue[str] = asyncio.Queue()
+    monkeypatch.setattr(watching, "look_up", lambda _tag: waits.watched)
+    monkeypatch.setattr(watching, "_polled", {})
+    monkeypatch.setattr(answers, "PAUSE_S", 0.0)
+    monkeypatch.setattr(answers, "SAY_S", 0.01)
+    monkeypatch.setitem(watching._watchers, AP2, SimpleNamespace(failures=3))  # type: ignore[misc]
+
+    async def scenario() -> None:
+        waiting = waits.counts()  # a wait for the same tag, as of a task that was cleared
+        trigger = answers.AnswerTrigger(tag=TAG)
+        trigger._log = SimpleNamespace(warning=lambda _, line: said.put_nowait(line))  # type: ignore[assignment]
+        resumed = asyncio.create_task(anext(trigger.run()))
+        assert (await said.get()).startswith(f"{AP2} gave no answer to the last 3 polls")
+        watching.was_polled(AP1)
+        watching.was_polled(AP2)
+        await resumed
+        assert {item.key for item in waits.watched} == set(watching._watched), "the other's"
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert not watching._watched
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_poll_of_what_nobody_waits_for_any_more_wakes_who_looks_for_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watching, "_polled", {})
+
+    async def scenario() -> None:
+        looking = asyncio.create_task(watching.next_poll(AP1))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(watching.record, AP1, {}, 1.0)
+        await looking
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
 
@@ -144,9 +232,10 @@ def test_looks_that_come_to_nothing_are_further_and_further_apart(monkeypatch: p
     async def nap(seconds: float) -> None:
         naps.append(seconds)
 
-    monkeypatch.setattr(answers, "asyncio", SimpleNamespace(sleep=nap, to_thread=asyncio.to_thread))
-    monkeypatch.setattr(triggers, "look_up", lambda _tag: ())
-    for rounds in (0, 1, 2, 90):
+    real = {"to_thread": asyncio.to_thread, "gather": asyncio.gather}
+    monkeypatch.setattr(answers, "asyncio", SimpleNamespace(sleep=nap, **real))
+    monkeypatch.setattr(watching, "look_up", lambda _tag: ())
+    for rounds in (0, 1, 2, 5_000):
         event = asyncio.run(anext(answers.AnswerTrigger(tag=TAG, rounds=rounds).run()))
         assert answers.rounds_of(event.payload) == rounds + 1
     assert naps == [15.0, 30.0, 60.0, 600.0]
@@ -158,9 +247,9 @@ def test_a_wait_says_in_its_own_log_that_its_schedd_is_silent(monkeypatch: pytes
     lines: asyncio.Queue[str] = asyncio.Queue()
     trigger._log = SimpleNamespace(warning=lambda _, line: lines.put_nowait(line))  # type: ignore[assignment]
     monkeypatch.setattr(triggers, "SILENT_S", 0.01)
-    monkeypatch.setattr(triggers, "_polled", {})
+    monkeypatch.setattr(watching, "_polled", {})
     for schedd, failures in ((AP1, 12), (AP2, 0)):
-        monkeypatch.setitem(triggers._watchers, schedd, SimpleNamespace(failures=failures))  # type: ignore[misc]
+        monkeypatch.setitem(watching._watchers, schedd, SimpleNamespace(failures=failures))  # type: ignore[misc]
 
     async def hear() -> str:
         story = asyncio.create_task(trigger._tell(waits.watched))

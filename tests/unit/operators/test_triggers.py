@@ -17,7 +17,7 @@ from include.bookkeeping.records import Exclusion, RequestChanges, Unit
 from include.campaign.states import JobStatus
 from include.errors import LedgerUnavailable
 from include.recovery.black_holes import LOOK_EVERY_S, News
-from prodsys_operators import triggers
+from prodsys_operators import triggers, watching
 from prodsys_operators.node_watch import MOST_NEWS, SAY_AGAIN_S, NodeNews, NodeWatch
 from prodsys_operators.settings import Settings
 
@@ -52,8 +52,7 @@ class Deployment:
             )  # fmt: skip
             cluster = self.pool.submit(AP1, tag, 3, machines=changes.machines, sites=changes.sites)
             ledger.record_submitted(tag, clusters=((AP1, cluster, 3),), message="", now=NOW)
-        for item in triggers.look_up(tag):
-            triggers._watched[item.key] = item
+        watching.remember(watching.look_up(tag))
         return cluster
 
     def open_pool(self) -> FakePool:
@@ -62,8 +61,8 @@ class Deployment:
 
     def poll(self, at: float) -> None:
         """Do what a watcher does."""
-        clusters = {Awaited(item.cluster, item.tag): item.jobs for item in triggers._watched.values()}
-        triggers.record(AP1, self.pool.counts(AP1, clusters, now=at), at)
+        clusters = {Awaited(item.cluster, item.tag): item.jobs for item in watching._watched.values()}
+        watching.record(AP1, self.pool.counts(AP1, clusters, now=at), at)
 
     def lists(self, cluster: int) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
         return set(self.pool.excluded(AP1, cluster).values())
@@ -83,9 +82,9 @@ class ClosingPool(FakePool):
 def world(deployment: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
     made = Deployment(deployment, ClosingPool(str(tmp_path / "pool.json"), schedds=(AP1, AP2)))
     monkeypatch.setattr(Settings, "open_pool", lambda _: made.open_pool())
-    monkeypatch.setattr(triggers, "_nodes", NodeWatch())
+    monkeypatch.setattr(watching, "nodes", NodeWatch())
     yield made
-    for known in (triggers._watched, triggers._latest, triggers._recorded, triggers._polled):
+    for known in (watching._watched, watching._waits, watching._latest, watching._recorded, watching._polled):
         known.clear()
 
 
@@ -117,9 +116,9 @@ def test_exclusions_by_others_reach_waiting_jobs_beside_their_recoverys_own(worl
 def test_suspects_in_each_poll_open_one_pool_and_are_told_once(world: Deployment) -> None:
     cluster = world.submit(0, RequestChanges())
     pool = world.pool
-    (item,) = triggers.look_up("unit.three/t/000010/gen/recovery-0")
+    (item,) = watching.look_up("unit.three/t/000010/gen/recovery-0")
     busy = pool.submit(AP1, item.tag, 20)
-    triggers._watched[AP1, busy, item.tag] = replace(item, cluster=busy, jobs=20)
+    watching.remember([replace(item, cluster=busy, jobs=20)])
     for process in range(12):
         host = f"slot1@wn{1 + process % 3}"
         pool.set_status(AP1, busy, JobStatus.RUNNING, processes=[process], since=NOW - 600, host=host)
@@ -130,7 +129,7 @@ def test_suspects_in_each_poll_open_one_pool_and_are_told_once(world: Deployment
         world.poll(NOW + second)
     assert world.lists(cluster) == {(("wn9",), ())}
     assert world.opened == 1
-    told = [line.text for line in triggers._nodes.news.after(0, {AP1})]
+    told = [line.text for line in watching.nodes.news.after(0, {AP1})]
     assert len(told) == 2
     assert told[0].startswith("node wn9 is excluded until ")
     assert told[1] == f"{AP1}: 7 waiting jobs are kept off wn9"
@@ -138,13 +137,13 @@ def test_suspects_in_each_poll_open_one_pool_and_are_told_once(world: Deployment
 
 def test_a_schedd_that_does_not_answer_is_told_once_and_asked_again(world: Deployment) -> None:
     cluster = world.submit(0, RequestChanges())
-    (awaited,) = (Awaited(item.cluster, item.tag) for item in triggers._watched.values())
+    (awaited,) = (Awaited(item.cluster, item.tag) for item in watching._watched.values())
     polled = world.pool.counts(AP1, {awaited: 3}, now=NOW)
     exclude(world, "wn2", NOW)
     world.pool.set_schedd(AP1, up=False)
     for second in (0, 10, 20):
-        triggers.record(AP1, polled, NOW + second)
-    (line,) = triggers._nodes.news.after(0, {AP1})
+        watching.record(AP1, polled, NOW + second)
+    (line,) = watching.nodes.news.after(0, {AP1})
     assert "tried again soon: ap1@fake did not answer" in line.text
     assert world.opened == 3
     world.pool.set_schedd(AP1, up=True)
@@ -156,7 +155,7 @@ def test_a_poll_is_kept_as_progress(world: Deployment) -> None:
     cluster = world.submit(0, RequestChanges())
     world.pool.set_status(AP1, cluster, JobStatus.RUNNING, processes=[1])
     world.poll(NOW)
-    count = triggers._latest[AP1, cluster, "unit.three/t/000010/gen/recovery-0"]
+    count = watching._latest[AP1, cluster, "unit.three/t/000010/gen/recovery-0"]
     assert (count.idle, count.running, world.opened) == (2, 1, 0)
 
 
@@ -178,17 +177,17 @@ def test_counts_that_stay_the_same_are_recorded_once_a_minute(world: Deployment)
 
 def test_a_submission_of_two_clusters_has_one_sample_a_poll_with_both(world: Deployment) -> None:
     cluster = world.submit(0, RequestChanges())
-    (first,) = triggers._watched.values()
+    (first,) = watching._watched.values()
     other = world.pool.submit(AP1, first.tag, 2)
     world.pool.set_status(AP1, other, JobStatus.RUNNING)
     second = replace(first, cluster=other, jobs=2)
-    triggers._watched[second.key] = second
+    watching.remember([first, second])
     world.poll(NOW)
     assert samples_of(world) == [(0, 3, 2)]
-    triggers.forget([replace(first)])
-    assert (AP1, cluster, first.tag) in triggers._watched, "another wait's"
-    triggers.forget([first, second])
-    assert not triggers._watched
+    watching.forget([first])
+    assert (AP1, cluster, first.tag) in watching._watched, "another wait's"
+    watching.forget([first, second])
+    assert not watching._watched
 
 
 def test_waits_of_one_submission_in_two_triggerers_agree_and_one_may_be_taken_away(
@@ -197,9 +196,9 @@ def test_waits_of_one_submission_in_two_triggerers_agree_and_one_may_be_taken_aw
     """As when a triggerer that was thought dead goes on beside the one that took over its triggers."""
     cluster = world.submit(0, RequestChanges())
     tag = "unit.three/t/000010/gen/recovery-0"
-    triggers._watched.clear()
-    (item,) = triggers.look_up(tag)
-    watchers = [ScheddWatcher(AP1, world.pool, 0.02, on_poll=triggers.record) for _ in range(3)]
+    watching.forget(watching.look_up(tag))
+    (item,) = watching.look_up(tag)
+    watchers = [ScheddWatcher(AP1, world.pool, 0.02, on_poll=watching.record) for _ in range(3)]
     mine = iter(watchers)
     monkeypatch.setattr("include.batch.watcher.watcher_for", lambda *_, **__: next(mine))
 
@@ -211,7 +210,7 @@ def test_waits_of_one_submission_in_two_triggerers_agree_and_one_may_be_taken_aw
                 await asyncio.sleep(0.01)
             taken.cancel()
             await asyncio.wait([taken])
-            assert triggers._watched, "those that go on are still recorded"
+            assert watching._watched, "those that go on are still recorded"
             world.pool.set_status(AP1, cluster, JobStatus.COMPLETED)
             ended = await asyncio.gather(*waits)
             await asyncio.gather(*(each._loop for each in watchers if each._loop is not None))
@@ -222,7 +221,7 @@ def test_waits_of_one_submission_in_two_triggerers_agree_and_one_may_be_taken_aw
         samples = ledger.progress(tag)
     assert {each.idle + each.completed for each in samples} == {3}
     assert max(each.completed for each in samples) == 3
-    assert not triggers._watched
+    assert not watching._watched
 
 
 def two_clusters(world: Deployment) -> tuple[str, tuple[int, int]]:
@@ -244,14 +243,14 @@ def two_clusters(world: Deployment) -> tuple[str, tuple[int, int]]:
 
 def test_a_submission_in_several_clusters_has_one_progress(world: Deployment) -> None:
     tag, (first, second) = two_clusters(world)
-    items = triggers.look_up(tag)
-    triggers._watched.update({item.key: item for item in items})
+    items = watching.look_up(tag)
+    watching.remember(items)
     with world.settings.open_ledger() as ledger:
         assert ledger.jobs_by_schedd() == {AP1: 2, AP2: 1}
     told = []
     for at, schedd, cluster, jobs in ((NOW, AP1, first, 2), (NOW + 1, AP2, second, 1)):
         world.pool.set_status(schedd, cluster, JobStatus.COMPLETED, processes=[0], exit_code=0)
-        triggers.record(schedd, world.pool.counts(schedd, {Awaited(cluster, tag): jobs}, now=at), at)
+        watching.record(schedd, world.pool.counts(schedd, {Awaited(cluster, tag): jobs}, now=at), at)
         with world.settings.open_ledger() as ledger:
             sample = ledger.progress(tag)[-1]
             in_flight = sum(ledger.jobs_in_flight(now=at).values())
@@ -276,24 +275,23 @@ def test_a_number_that_is_given_out_again_is_two_submissions_to_all_that_follows
     assert world.lists(again) == {(("wn2", "wn7"), ())}, "those of the submission whose jobs they are"
 
 
-def latest() -> list[tuple[triggers.Watched, ClusterCounts]]:
-    return [(item, triggers._latest[key]) for key, item in triggers._watched.items()]
+def latest() -> list[tuple[watching.Watched, ClusterCounts]]:
+    return [(item, watching._latest[key]) for key, item in watching._watched.items()]
 
 
 def test_a_look_is_due_by_each_clusters_own_held_jobs(world: Deployment) -> None:
     tag, (first, _) = two_clusters(world)
-    watched = triggers.look_up(tag)
-    known = triggers.SubmissionTrigger(tag=tag, holds_known=1, holds_by={f"{first}@{AP1}": 1})
-    assert [known._known(item) for item in watched] == [1, 0]
+    watched = watching.look_up(tag)
+    known = triggers.SubmissionTrigger(tag=tag, known={f"{first}@{AP1}": 1})
     none = ClusterCounts(total=2, idle=2)
     held = ClusterCounts(total=2, held=1, idle=1, held_shortest_s=round(watched[0].hold_limit_s))
     assert not known._needs_a_look(watched, [held, none])
     assert known._needs_a_look(watched, [none, held])
     another = replace(held, held_shortest_s=60)  # in the place of the one that was known
     assert known._needs_a_look(watched, [another, none])
-    older = triggers.SubmissionTrigger(tag=tag, holds_known=1)
-    assert not older._needs_a_look(watched, [none, held])
-    assert triggers.SubmissionTrigger(**known.serialize()[1])._known(watched[0]) == 1
+    again = triggers.SubmissionTrigger(**{**known.serialize()[1], "again_s": {f"{first}@{AP1}": 60.0}})
+    assert again._needs_a_look(watched, [held, none]), "its time has come"
+    assert not again._needs_a_look(watched, [none, none])
 
 
 def test_a_ledger_that_does_not_answer_fails_no_wait(
@@ -307,8 +305,8 @@ def test_a_ledger_that_does_not_answer_fails_no_wait(
             raise answers.pop()
         return found(wanted)
 
-    found = triggers.look_up
-    monkeypatch.setattr(triggers, "look_up", look_up)
+    found = watching.look_up
+    monkeypatch.setattr(watching, "look_up", look_up)
     monkeypatch.setattr(triggers, "settings", lambda: replace(world.settings, poll_interval=0))
     watched = asyncio.run(triggers.SubmissionTrigger(tag=tag)._look_up())
     assert [item.jobs for item in watched] == [2, 1]
@@ -329,18 +327,18 @@ class Lines(logging.Handler):
 def test_the_log_of_a_wait_has_the_news_from_after_its_start(world: Deployment) -> None:
     world.submit(0, RequestChanges())
     trigger = triggers.SubmissionTrigger(tag="unit.three/t/000010/gen/recovery-0")
-    lines, news = Lines(), triggers._nodes.news
+    lines, news = Lines(), watching.nodes.news
     trigger._log = logging.getLogger(str(world.pool._path))
     trigger._log.addHandler(lines)
     news.tell(AP1, act("before"), at=NOW)
 
     async def hear() -> list[str]:
-        story = asyncio.create_task(trigger._tell(triggers.look_up(trigger.tag)))
+        story = asyncio.create_task(trigger._tell(watching.look_up(trigger.tag)))
         await asyncio.sleep(0)  # it begins
         news.tell("ap2@fake", act("far"), at=NOW)
         news.tell(AP1, act("new"), at=NOW)
         news.tell(AP1, act("newer"), at=NOW)
-        triggers.was_polled(AP1)
+        watching.was_polled(AP1)
         async with asyncio.timeout(20):
             heard = [await lines.queue.get(), await lines.queue.get()]
         story.cancel()

@@ -93,7 +93,7 @@ def test_each_class_has_its_act(held: Held) -> None:
     for process, ad in enumerate((MEMORY, TIME, INPUT, NODE, PERSON, STRANGE)):
         held.hold(process, ad)
     handled = held.handle()
-    assert (handled.released, handled.removed, handled.left, handled.again_s) == (3, 1, 2, None)
+    assert (handled.released, handled.removed, handled.left, handled.again_s) == (3, 1, 2, ())
     assert [held.status(process) for process in range(6)] == [
         JobStatus.IDLE, JobStatus.REMOVED, JobStatus.IDLE, JobStatus.IDLE, JobStatus.HELD, JobStatus.HELD,
     ]  # fmt: skip
@@ -113,7 +113,8 @@ def test_a_pause_is_waited_for(held: Held) -> None:
     held.hold(0, INPUT, for_s=100)
     held.hold(1, NODE, for_s=100)
     handled = held.handle()
-    assert (handled.released, handled.left, handled.again_s) == (0, 2, 200.0)
+    assert (handled.released, handled.left) == (0, 2)
+    assert handled.again_s == ((f"{held.cluster}@{SCHEDD}", 200.0),)
     assert held.ledger.actions() == []
     assert "released after the pause" in " ".join(handled.lines)
 
@@ -182,14 +183,18 @@ def test_a_silent_schedd_does_not_keep_held_jobs_of_another_waiting(tmp_path: Pa
         submission = ledger.submission(tag)
         assert submission is not None
         handled = handle_holds(tools, stage(), submission)
-        assert (handled.released, handled.left, handled.again_s) == (3, 0, 60)
+        assert (handled.released, handled.left, handled.silent) == (3, 0, True)
+        assert handled.again_s == ((f"{there}@{OTHER}", 60.0),)
         assert handled.left_by == ((f"{there}@{OTHER}", 3),)
         assert OTHER in handled.lines[-1]
         assert "held jobs are looked at again when it answers" in handled.lines[-1]
         pool.set_schedd(SCHEDD, up=False)
-        assert handle_holds(tools, stage(), submission).released == 0
+        for rounds, pause in ((0, 60.0), (2, 240.0), (5_000, 600.0)):
+            handled = handle_holds(tools, stage(), submission, rounds=rounds)
+            assert handled.released == 0
+            assert {seconds for _, seconds in handled.again_s} == {pause}, "ever more rarely"
         with pytest.raises(JobsUnreachable) as caught:
-            remove_all_held(tools, stage(), submission, who="ann")
+            remove_all_held(tools, stage(), submission, who="ann", decided_at=NOW)
         assert caught.value.tag == tag
 
 
@@ -204,7 +209,8 @@ def test_what_a_schedd_did_not_do_is_done_a_minute_later(held: Held, monkeypatch
         patch.setattr(held.pool, "release_jobs", silent)
         handled = held.handle()
     assert (handled.released, handled.removed, handled.left) == (0, 1, 1)
-    assert handled.again_s == 60
+    assert handled.again_s == ((f"{held.cluster}@{SCHEDD}", 60.0),)
+    assert handled.silent
     assert not any("released" in line for line in handled.lines)
     assert handled.left_by == ((f"{held.cluster}@{SCHEDD}", 1),)
     assert held.handle().released == 1
@@ -221,7 +227,7 @@ def test_jobs_that_have_the_number_now_are_left_alone(held: Held, tag: str | Non
     submission = held.ledger.submission(held.tag)
     assert submission is not None
     assert held.handle().lines == ("no job is held any more",)
-    assert remove_all_held(held.tools, stage(), submission, who="ann") == 0
+    assert remove_all_held(held.tools, stage(), submission, who="ann", decided_at=NOW) == 0
     assert [held.ad(process) for process in range(6)] == before
     assert held.ledger.actions() == []
 
@@ -231,7 +237,8 @@ def test_a_person_may_remove_all_that_is_held(held: Held) -> None:
         held.hold(process, ad, for_s=1)
     submission = held.ledger.submission(held.tag)
     assert submission is not None
-    assert remove_all_held(held.tools, stage(), submission, who="ann") == 3
+    assert remove_all_held(held.tools, stage(), submission, who="ann", decided_at=NOW - 2) == 0
+    assert remove_all_held(held.tools, stage(), submission, who="ann", decided_at=NOW) == 3
     acts = held.ledger.actions()
     assert {(act.kind, act.who) for act in acts} == {(ActionKind.REMOVE, "ann")}
     assert sorted(len(act.jobs) for act in acts) == [1, 2]
