@@ -140,10 +140,11 @@ def _own(context: Context, name: str, check: CheckSpec, place: KeyPath) -> UserC
         context.fill(template, (*place, "arguments", index), job=_VARIABLES[scope]).text
         for index, template in enumerate(check.arguments or ())
     ]
+    path = (*place, "script")
     return UserCheckPlan(
         name=name,
         scope=scope,
-        script="" if check.script is None else context.script(check.script, (*place, "script")),
+        script="" if check.script is None else context.script(check.script, path, by_shell=True),
         entry=check.entry or "",
         arguments=tuple(arguments),
         timeout_s=check.timeout or DEFAULT_TIMEOUT_S,

@@ -71,16 +71,18 @@ class Context:
         """Return the text of a template that may use plan-time variables only; empty where it is wrong."""
         return self.fill(template, path).closed()
 
-    def script(self, name: str, path: KeyPath) -> str:
-        """Return a script's absolute path; it must be there, executable, and begin like a program."""
+    def script(self, name: str, path: KeyPath, *, by_shell: bool = False) -> str:
+        """Return a script's absolute path; it must be there, executable, and begin like a program.
+
+        `by_shell`: what starts it lets a shell run it where no `#!` says what does.
+        """
         found = self.file(name, path, what="script")
         if not found or found.startswith(_CVMFS) or not os.path.isfile(found):  # noqa: PTH113 - see file()
             return found
         if not os.access(found, os.X_OK):
             self.wrong(f"the script {found} is not executable", path, hint=f"chmod +x {name}")
         elif os.access(found, os.R_OK):
-            with open(found, "rb") as file:  # noqa: PTH123 - see file()
-                problem, hint = _no_program(file.read(256))
+            problem, hint = _no_program(found, by_shell=by_shell)
             if problem:
                 self.wrong(f"the script {found} {problem}", path, hint=hint)
         return found
@@ -132,11 +134,16 @@ class Context:
         return entries
 
 
-def _no_program(head: bytes) -> tuple[str, str]:
-    """Return why a node could not start a script that begins so, and what to do; empty where it could."""
+def _no_program(script: str, *, by_shell: bool) -> tuple[str, str]:
+    """Return why a script could not be started, by how it begins, and what to do; empty where it could."""
+    try:
+        with open(script, "rb") as file:  # noqa: PTH123 - see Context.file
+            head = file.read(256)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}", ""
     if head.startswith(b"\x7fELF"):
         return "", ""
-    if not head.startswith(b"#!"):
+    if not by_shell and not head.startswith(b"#!"):
         return "does not begin with '#!'", "its first line says what runs it, such as #!/bin/bash"
     if head.split(b"\n", 1)[0].endswith(b"\r"):
         return "has lines that end with CRLF", "take them out: sed -i 's/\\r$//' FILE; no node has 'bash\\r'"

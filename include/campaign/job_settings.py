@@ -87,7 +87,7 @@ def _launcher(context: Context, path: KeyPath, own: JobKeys) -> LauncherPlan | N
             context.wrong("'launcher_arguments' goes with 'launcher' only", where, at_key=True)
         return None
     return LauncherPlan(
-        script=context.script(keys.launcher, (*place, "launcher")),
+        script=context.script(keys.launcher, (*place, "launcher"), by_shell=True),
         arguments=tuple(
             context.fill(template, (*where, index), job=LAUNCHER_VARIABLES).text
             for index, template in enumerate(setting(context, own, "launcher_arguments"))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from include.campaign.identifiers import MERGE_PREFIX
 from include.campaign.template import example
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from include.campaign.context import Context
+    from include.campaign.plan import OutputPlan, StagePlan
     from include.campaign.yaml_tree import KeyPath
 
 _OUTPUT_VARIABLES = ("run", "subrun")
@@ -55,23 +57,30 @@ def refuse_same_names(context: Context, merged: str, source: str, path: KeyPath)
             return
 
 
-def refuse_shared_names(context: Context, outputs: Iterable[tuple[tuple[str, ...], str, KeyPath]]) -> None:
-    """Note an error if outputs of different stages of a campaign have one name: a catalogue has it once.
-
-    `outputs` are (the stage, and stages with which it has such an error already; template; place).
-    """
+def refuse_shared_names(context: Context, plans: Iterable[StagePlan]) -> None:
+    """Note an error if outputs of different stages of a campaign have one name: a catalogue has it once."""
     run, subrun = context.spec.runs.first, context.spec.first_subrun
-    taken: dict[str, str] = {}
-    for whose, template, path in outputs:
-        if not template:
-            continue
-        name = example(template, run=run, subrun=subrun)
-        other = taken.setdefault(name, whose[0])
-        if other not in whose:
+    taken: dict[str, tuple[str, str]] = {}
+    outputs = [(plan, output) for plan in plans for output in plan.outputs if output.file_name]
+    for plan, output in outputs:
+        name = example(output.file_name, run=run, subrun=subrun)
+        other = taken.setdefault(name, (plan.name, output.name))
+        # Of the one that a merge is made of, `refuse_same_names` tells.
+        made_of = None if plan.merge is None else (plan.merge.of_stage, plan.merge.of_output)
+        if other[0] != plan.name and other != made_of:
             context.wrong(
-                f"the file name is that of {other} too: {name[:80]}", path,
+                f"the file name is that of {other[0]} too: {name[:80]}", _place(context, plan, output),
                 hint="give it another name, such as another tier",
             )  # fmt: skip
+
+
+def _place(context: Context, plan: StagePlan, output: OutputPlan) -> KeyPath:
+    """Return where the file has an output's name."""
+    if plan.merge is not None:
+        return ("merge", plan.name.removeprefix(MERGE_PREFIX), "output")
+    if context.spec.stages[plan.name].output is not None:
+        return ("stages", plan.name, "output")
+    return ("stages", plan.name, "outputs", output.name, "file")
 
 
 def _tells_apart(context: Context, template: str, path: KeyPath) -> bool:

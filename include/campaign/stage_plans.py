@@ -15,7 +15,7 @@ from include.campaign.template import JOB_VARIABLES
 from include.campaign.wording import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from include.campaign.context import Context
     from include.campaign.plan import UserCheckPlan
@@ -47,22 +47,8 @@ def plan_stages(context: Context, own_checks: Mapping[str, UserCheckPlan]) -> tu
     names = {(plan.name, output.name): output.file_name for plan in plans for output in plan.outputs}
     merges = [_merge(context, key, merge, names, own_checks) for key, merge in context.spec.merge.items()]
     made = (*plans, *(merge for merge in merges if merge is not None))
-    refuse_shared_names(context, _named(context, made))
+    refuse_shared_names(context, made)
     return made
-
-
-def _named(context: Context, plans: Iterable[StagePlan]) -> Iterator[tuple[tuple[str, ...], str, KeyPath]]:
-    """Return each output of the plans as `refuse_shared_names` takes it."""
-    for plan in plans:
-        whose = (plan.name,) if plan.merge is None else (plan.name, plan.merge.of_stage)
-        for output in plan.outputs:
-            if plan.merge is not None:
-                place: KeyPath = ("merge", plan.name.removeprefix(MERGE_PREFIX), "output")
-            elif context.spec.stages[plan.name].output is not None:
-                place = ("stages", plan.name, "output")
-            else:
-                place = ("stages", plan.name, "outputs", output.name, "file")
-            yield whose, output.file_name, place
 
 
 def _inputs(context: Context, name: str, stage: StageSpec) -> tuple[InputPlan, ...]:

@@ -252,6 +252,46 @@ def test_stages_whose_files_have_one_name_are_refused(specs: Specs) -> None:
     assert "the file name is that of gen too: " in found[0]
 
 
+def test_a_merged_file_named_like_another_output_of_its_stage_is_refused(specs: Specs) -> None:
+    names = [line.partition("output: ")[2] for line in GOOD.splitlines() if "output:" in line]
+    other = (
+        f"    outputs:\n      hits: {{file: {names[1]}, tree: t}}\n      rest: {{file: {names[2]}, tree: t}}"
+    )
+    text = GOOD.replace(f"    output: {names[1]}\n    tree: events", other).replace(
+        "merge:\n  reco:", "merge:\n  hits:\n    of: reco.hits"
+    )
+    (found,) = specs.errors(text)
+    assert "the file name is that of reco too: merged." in found
+    assert found.startswith("demo/z.yaml:23:13: ")
+
+
+@pytest.mark.parametrize("key", ["launcher", "check"])
+def test_what_a_shell_may_run_needs_no_interpreter_line(specs: Specs, key: str) -> None:
+    (specs.folder / "own.sh").write_bytes(b"echo hello\n")
+    (specs.folder / "own.sh").chmod(0o755)
+    keys = {"launcher": "defaults: {launcher: own.sh}", "check": "checks: {own: {script: own.sh}}"}
+    text = GOOD.replace("stages:", f"{keys[key]}\nstages:")
+    specs.load(text)
+    (specs.folder / "own.sh").write_bytes(b"echo hello\r\n")
+    assert all("own.sh has lines that end with CRLF" in each for each in specs.errors(text))
+
+
+def test_a_script_that_cannot_be_read_after_all_is_an_error_of_the_spec(
+    specs: Specs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    text = GOOD.replace("    script: gen.sh\n    inputs", "    script: reco.sh\n    inputs")
+    specs.script("reco.sh")
+    specs.load(text)
+    monkeypatch.setattr("include.campaign.context.open", fails, raising=False)
+    assert [each.partition(": ")[2] for each in specs.errors(text)] == [
+        "the script demo/gen.sh cannot be read: Input/output error",
+        "the script demo/reco.sh cannot be read: Input/output error",
+    ]
+
+
 def test_a_script_on_cvmfs_is_not_looked_for(specs: Specs) -> None:
     plan = specs.load(GOOD.replace("script: gen.sh", "script: /cvmfs/nowhere.example/run.sh"))
     assert plan.stage("gen").script == "/cvmfs/nowhere.example/run.sh"
