@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 _OUTPUT_VARIABLES = ("run", "subrun")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,199}", re.ASCII)
+_NUMBER = r"(?::0?[0-9]*d?)?"
+_BETWEEN = r"[^{}]*[^{}0-9][^{}]*"
+_TOLD_APART = re.compile(
+    rf"[^{{}}]*\{{(run|subrun){_NUMBER}\}}{_BETWEEN}\{{(?!\1)(run|subrun){_NUMBER}\}}[^{{}}]*", re.ASCII
+)
+"""Two whole numbers with something between them that is no digit: no two pairs give one name."""
 _NUMBERS = (1, 2, 11, 12, 111, 112)
 """Runs and subruns that give the same name where nothing keeps the two numbers apart."""
 
@@ -85,6 +91,8 @@ def _place(context: Context, plan: StagePlan, output: OutputPlan) -> KeyPath:
 
 def _tells_apart(context: Context, template: str, path: KeyPath) -> bool:
     """Return whether every run and subrun has a name of its own; an error says which two have not."""
+    if _TOLD_APART.fullmatch(template):
+        return True
     taken: dict[str, tuple[int, int]] = {}
     for run, subrun in _sample(context):
         name = example(template, run=run, subrun=subrun)

@@ -88,12 +88,9 @@ def _same_name(path: Path, stem: str) -> list[str]:
         names = os.listdir(path.parent)  # noqa: PTH208
     except OSError:
         return []  # the reader says that the file cannot be read
-    twins = []
-    for name in names:
-        other, suffix = os.path.splitext(name)  # noqa: PTH122
-        if other.lower() == stem.lower() and suffix.lower() in SUFFIXES and name != path.name:
-            twins.append(name)
-    return sorted(twins)
+    start, length = stem.lower(), len(stem)
+    alike = [name for name in names if name[:length].lower() == start]
+    return sorted(name for name in alike if name[length:].lower() in SUFFIXES and name != path.name)
 
 
 def _context(read: ReadSpec, *, experiment: str, campaign: str, area: str) -> Context:

@@ -26,11 +26,8 @@ class CheckOperator(SliceOperator):
     """Turns evidence into verdicts and verdicts into subruns, with the causes of what failed."""
 
     ui_color = "#d8f0dd"
-
-    def __init__(self, **kwargs: Any) -> None:
-        # Long enough, with the growing delays, for storage to show what a job published.
-        kwargs.setdefault("retries", 6)
-        super().__init__(**kwargs)
+    tries_again = 6
+    """Long enough, with the growing delays, for storage to show what a job published."""
 
     def execute(self, context: Context, event: Any = None) -> dict[str, int]:
         """Return the numbers of subruns; retries while it is not proven how some of them stand.

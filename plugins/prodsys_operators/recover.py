@@ -43,10 +43,7 @@ class RecoverOperator(SliceOperator):
     """
 
     ui_color = "#f9dcc4"
-
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("retries", 6)
-        super().__init__(**kwargs)
+    tries_again = 6
 
     def execute(self, context: Context) -> dict[str, int]:
         """Return the stage's figures once it is good, or accepted by a person."""

@@ -126,11 +126,15 @@ class SliceOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("slice_item",)
     ui_fgcolor = "#0b1f33"
+    tries_again: int | None = None
+    """How often Airflow retries it; None: as often as the DAG says."""
 
     def __init__(
         self, *, slice_item: Any, stage: str = "", after: frozenset[str] | None = None, **kwargs: Any
     ) -> None:
         kwargs.setdefault("map_index_template", LABEL)
+        if self.tries_again is not None:  # an __init__ of each class would merge Airflow's defaults once more
+            kwargs.setdefault("retries", self.tries_again)
         super().__init__(**kwargs)
         self.slice_item = slice_item
         self.stage = stage

@@ -38,7 +38,9 @@ def test_the_documentation_names_every_stage_and_leads_to_the_pages(deployment: 
 
 
 def test_the_form_says_what_a_slice_costs_and_how_many_there_may_be(deployment: Settings) -> None:
-    field = compiled().params.get_param("slices")
+    dag = compiled()
+    assert not any(task.params for task in dag.tasks), "each task had a copy of the form"
+    field = dag.params.get_param("slices")
     assert "6 jobs without merges and recoveries, up to 1 CPU-hours" in field.description
     assert (field.schema["minimum"], field.schema["maximum"], field.value) == (1, 10, 2)
 
