@@ -146,7 +146,8 @@ def _no_program(script: str, *, by_shell: bool) -> tuple[str, str]:
     if not by_shell and not head.startswith(b"#!"):
         return "does not begin with '#!'", "its first line says what runs it, such as #!/bin/bash"
     if head.split(b"\n", 1)[0].endswith(b"\r"):
-        return "has lines that end with CRLF", "take them out: sed -i 's/\\r$//' FILE; no node has 'bash\\r'"
+        hint = "take them out: sed -i 's/\\r$//' FILE; no program is called 'bash\\r'"
+        return "has lines that end with CRLF", hint
     return "", ""
 
 

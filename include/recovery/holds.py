@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from include.bookkeeping.places import Places
 from include.bookkeeping.records import ActionRecord
 from include.campaign.states import ActionKind, HoldAction, JobStatus, Outcome
 from include.checks.verdict import Verdict
-from include.errors import ScheddUnreachable
+from include.errors import JobsUnreachable, ScheddUnreachable
 from include.recovery.decision import GROWTH, HEADROOM
 from include.recovery.review import ads_of, answers_of, patience_s
 from include.triage.classify import removal_reason
@@ -31,6 +32,9 @@ AGAIN_S = 60.0
 """What a schedd gave no answer to is tried again after this, ever more rarely."""
 
 
+NO_LOOKS: Mapping[str, int] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handled:
     """What was done about a submission's held jobs."""
@@ -45,8 +49,8 @@ class Handled:
     """`CLUSTER@SCHEDD` → after how many seconds held jobs of it are to be looked at again."""
     left_by: tuple[tuple[str, int], ...] = ()
     """How many are left in each cluster, by `CLUSTER@SCHEDD`."""
-    silent: bool = False
-    """Whether a schedd gave no answer."""
+    silent: tuple[str, ...] = ()
+    """Clusters whose schedd gave no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +83,13 @@ class _Done:
     """Schedd → why."""
 
 
-def handle_holds(tools: Tools, stage: StagePlan, submission: Submission, *, rounds: int = 0) -> Handled:
+def handle_holds(
+    tools: Tools, stage: StagePlan, submission: Submission, *, looks: Mapping[str, int] = NO_LOOKS
+) -> Handled:
     """Release, remove or leave each held job of the submission.
 
-    Jobs on a schedd that gives no answer are left for a later look; `rounds` such looks in a row came before.
-    PoolError where a schedd denies an act.
+    Jobs on a schedd that gives no answer are left for a later look, the later the more `looks` in a row, by
+    cluster, were made for them in vain. PoolError where a schedd denies an act.
     Each act is in the ledger before it happens. Acting twice is harmless: only a job that is held is
     released or removed, and however often one hold is acted on, it counts as one release.
     """
@@ -107,12 +113,14 @@ def handle_holds(tools: Tools, stage: StagePlan, submission: Submission, *, roun
     for step in later:
         if step.action is not HoldAction.PERSON:
             again_s[_cluster(step.ad)] = min(step.due_s, again_s.get(_cluster(step.ad), step.due_s))
-    patience = patience_s(AGAIN_S, rounds)
+    mute = []
     for schedd, number, jobs in submission.clusters:
         name = f"{number}@{schedd}"
         if schedd in unseen:
             left_by[name] = jobs  # what is held there is not known: none of it is news before the next look
         if schedd in silent:
+            mute.append(name)
+            patience = patience_s(AGAIN_S, looks.get(name, 0))
             again_s[name] = min(patience, again_s.get(name, patience))
     passed = {id(step) for step in done.unacted}
     return Handled(
@@ -125,7 +133,7 @@ def handle_holds(tools: Tools, stage: StagePlan, submission: Submission, *, roun
             *(f"{why} Its held jobs are looked at again when it answers." for why in silent.values()),
         ),
         left_by=tuple(sorted(left_by.items())),
-        silent=bool(silent),
+        silent=tuple(mute),
     )
 
 
@@ -170,6 +178,7 @@ def remove_all_held(
     """Remove the submission's held jobs, whatever their class, because `who` decided so; return how many.
 
     Those that were not held yet at `decided_at`, epoch seconds, are others than those that `who` knew of.
+    JobsUnreachable where a schedd gives no answer.
     """
     ads = ads_of(tools.pool, submission)
     known = [ad for ad in ads if ad.status_since is not None and ad.status_since <= decided_at]
@@ -188,7 +197,11 @@ def remove_all_held(
         tools.ledger.record_action(
             _record(submission, ActionKind.REMOVE, ads, detail=detail, who=who, now=tools.clock())
         )
-        removed += tools.pool.remove_jobs(schedd, [(ad.cluster, ad.process) for ad in ads], reason=reason)
+        jobs = [(ad.cluster, ad.process) for ad in ads]
+        try:
+            removed += tools.pool.remove_jobs(schedd, jobs, reason=reason)
+        except ScheddUnreachable as error:
+            raise JobsUnreachable(f"{submission.tag}: {error}", tag=submission.tag) from error
     return removed
 
 

@@ -47,9 +47,7 @@ def wish_of(ledger: Ledger, item: Slice, stage: str) -> ActionRecord | None:
     """
     sent = {each.tag for each in ledger.submissions(item.dag_id, item.tranche, run=item.run, stage=stage)}
     last = None
-    for act in sorted(
-        ledger.actions(item.dag_id, tranche=item.tranche, run=item.run, stage=stage), key=lambda act: act.at
-    ):
+    for act in ledger.actions(item.dag_id, tranche=item.tranche, run=item.run, stage=stage):
         if act.kind in DECISIONS and (act.kind is not ActionKind.RECOVER or act.tag in sent):
             last = act
     return last if last is not None and last.kind is ActionKind.RECOVER_AGAIN else None

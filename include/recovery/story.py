@@ -26,7 +26,7 @@ NOTES_SHOWN = 8
 OPTIONS_TEXT = """\
 | answer | what it does |
 |---|---|
-| Recover again | removes jobs that are still held, then submits all that is missing or unknown once more |
+| Recover again | removes jobs held now that stay so, then submits all that is missing or unknown once more |
 | Accept as is | the slice goes on with what is accepted |
 | Stop | this task fails, and the slice with it |
 """

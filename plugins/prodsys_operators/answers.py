@@ -64,7 +64,7 @@ class AnswerTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Say what becomes of the jobs when a person ends the wait; they are not removed (ended_by_hand)."""
+        """Say what becomes of the jobs when a person ends the wait (ended_by_hand)."""
         await on_kill(self.tag, self.task_instance, log=self.log)
 
     async def _answer(self, schedd: str, items: Sequence[Watched]) -> None:

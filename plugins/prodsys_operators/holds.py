@@ -24,17 +24,19 @@ def look_at_holds(event: Mapping[str, Any], *, ends_task: bool, log: Any) -> Sub
     `event` is that of the SubmissionTrigger that came back for them.
     """
     with open_ledger() as (settings, ledger), open_tools(settings, ledger) as tools:
-        return _look(tools, event["tag"], rounds=event.get("rounds", 0), ends_task=ends_task, log=log)
+        return _look(tools, event["tag"], event.get("silent", {}), ends_task=ends_task, log=log)
 
 
-def _look(tools: Tools, tag: str, *, rounds: int, ends_task: bool, log: Any) -> SubmissionTrigger:
+def _look(
+    tools: Tools, tag: str, looks: Mapping[str, int], *, ends_task: bool, log: Any
+) -> SubmissionTrigger:
     from include.recovery.holds import handle_holds
 
     submission = tools.ledger.submission(tag)
     if submission is None:
         raise AirflowFailException(f"{tag!r} is not in the ledger; clear the submit task before this one")
     stage = tools.ledger.plan_of(submission.dag_id, submission.tranche).stage(submission.stage)
-    handled = handle_holds(tools, stage, submission, rounds=rounds)
+    handled = handle_holds(tools, stage, submission, looks=looks)
     for line in handled.lines:
         log.info(line)
     log.info(
@@ -53,7 +55,7 @@ def _look(tools: Tools, tag: str, *, rounds: int, ends_task: bool, log: Any) -> 
         ends_task=ends_task,
         known=dict(handled.left_by),
         again_s=dict(handled.again_s),
-        rounds=rounds + 1 if handled.silent else 0,
+        silent={name: looks.get(name, 0) for name in handled.silent},
     )
 
 

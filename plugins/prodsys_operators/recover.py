@@ -14,7 +14,7 @@ from include.crash_points import reached
 from include.errors import JobsUnreachable
 from prodsys_operators import metrics
 from prodsys_operators.admission import AdmissionTrigger, may_send
-from prodsys_operators.answers import wait_for_answer
+from prodsys_operators.answers import rounds_of, wait_for_answer
 from prodsys_operators.check import StageUnknown, figures, last_try, look, unproven
 from prodsys_operators.holds import look_at_holds, remove_held, still_alive
 from prodsys_operators.scope import Scope, SliceOperator
@@ -73,7 +73,9 @@ class RecoverOperator(SliceOperator):
             trigger = look_at_holds(event, ends_task=False, log=self.log)
             self.defer(trigger=trigger, method_name="resume", timeout=LIMIT)
         with self.scope(context) as scope:
-            return self.go_on(context, scope, self.look(context, scope, event, waited=True))
+            # After a silence the schedd has answered, which is not to have waited for the jobs.
+            waited = not rounds_of(event)
+            return self.go_on(context, scope, self.look(context, scope, event, waited=waited))
 
     def answered(self, context: Context, event: dict[str, Any]) -> dict[str, int]:
         """Do what a person decided."""

@@ -38,8 +38,8 @@ class SubmissionTrigger(BaseTrigger):
     `ends_task`: the task succeeds in the triggerer at the end; else it resumes with an event
     that says whether the wait is over.
     `known`: how many held jobs of each cluster (`CLUSTER@SCHEDD`) were looked at and left as they are;
-    `again_s`: after how many seconds held ones of it are to be looked at again. `rounds` are the looks in a
-    row to which a schedd gave no answer; the event has them.
+    `again_s`: after how many seconds held ones of it are to be looked at again. `silent`: clusters whose
+    schedd gave no answer, with the looks in a row that were made for them; the event has it, counted on.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class SubmissionTrigger(BaseTrigger):
         ends_task: bool = True,
         known: dict[str, int] | None = None,
         again_s: dict[str, float] | None = None,
-        rounds: int = 0,
+        silent: dict[str, int] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.tag, self.ends_task, self.rounds = tag, ends_task, rounds
-        self.known, self.again_s = known or {}, again_s or {}
+        self.tag, self.ends_task = tag, ends_task
+        self.known, self.again_s, self.silent = known or {}, again_s or {}, silent or {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
         arguments: dict[str, Any] = {"tag": self.tag, "ends_task": self.ends_task, "known": self.known}
-        arguments |= {"again_s": self.again_s, "rounds": self.rounds}
+        arguments |= {"again_s": self.again_s, "silent": self.silent}
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -75,7 +75,7 @@ class SubmissionTrigger(BaseTrigger):
             )
         story = asyncio.create_task(self._tell(watched))
         try:
-            counts, settled = await self._counts(watched)
+            counts, settled, due = await self._counts(watched)
         finally:
             story.cancel()
         over = settled and not self._needs_a_look(watched, counts)
@@ -87,7 +87,8 @@ class SubmissionTrigger(BaseTrigger):
         if over and self.ends_task:
             yield TaskSuccessEvent(xcoms={"return_value": [in_numbers(count) for count in counts]})
         else:
-            event = {"tag": self.tag, "over": over, "rounds": 0 if over else self.rounds}
+            silent = {name: looks + (name in due) for name, looks in self.silent.items()}
+            event = {"tag": self.tag, "over": over, "silent": silent}
             yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _look_up(self) -> tuple[Watched, ...]:
@@ -103,19 +104,21 @@ class SubmissionTrigger(BaseTrigger):
             await asyncio.sleep(settings().poll_interval)
 
     async def on_kill(self) -> None:
-        """Say what becomes of the jobs when a person ends the wait; they are not removed (ended_by_hand)."""
+        """Say what becomes of the jobs when a person ends the wait (ended_by_hand)."""
         await on_kill(self.tag, self.task_instance, log=self.log)
 
-    async def _counts(self, watched: tuple[Watched, ...]) -> tuple[list[ClusterCounts], bool]:
-        """Wait for all clusters, or until held jobs need a look; return counts, and whether each is settled.
+    async def _counts(self, watched: tuple[Watched, ...]) -> tuple[list[ClusterCounts], bool, frozenset[str]]:
+        """Wait for all clusters, or until held jobs need a look.
 
-        The counts of a cluster that is not are its latest. A time that has come proves nothing by itself.
+        Return counts, whether each is settled, and the clusters whose time for a look has come. The counts of
+        a cluster that is not settled are its latest. A time that has come proves nothing by itself.
         """
         watching.remember(watched)
         waits = {item: self._wait(item) for item in watched}
         pending = set(waits.values())
         ended_at: dict[Wait, float] = {}
         due = self._due(watched)
+        come: list[str] = []
         try:
             while pending:
                 left = max(0.0, min(due.values()) - time.monotonic()) if due else None
@@ -126,7 +129,8 @@ class SubmissionTrigger(BaseTrigger):
                     task in done and (alive(count) or self._is_new(item, count))
                     for (item, task), count in zip(waits.items(), counts, strict=True)
                 )
-                if new or _is_due(due, waits):
+                come = _come(due, waits)
+                if new or come:
                     break
                 if not pending:
                     pending = self._again(waits, ended_at)
@@ -134,7 +138,8 @@ class SubmissionTrigger(BaseTrigger):
                 held = [item for item, count in zip(waits, counts, strict=True) if count.held]
                 if times := [due[item] for item in held if item in due]:
                     await asyncio.sleep(max(0.0, min(times) - time.monotonic()))
-            return counts, not pending and not any(alive(count) for count in counts)
+                come = _come(due, waits)
+            return counts, not pending and not any(alive(count) for count in counts), frozenset(come)
         finally:
             for task in waits.values():
                 task.cancel()
@@ -202,19 +207,19 @@ def _counts_of(item: Watched, task: Wait) -> ClusterCounts | None:
     return task.result() if task.done() else watching.latest(item)
 
 
-def _is_due(due: dict[Watched, float], waits: Mapping[Watched, Wait]) -> bool:
-    """Whether a time in `due` has come at which jobs are held still.
+def _come(due: dict[Watched, float], waits: Mapping[Watched, Wait]) -> list[str]:
+    """Return the clusters whose time in `due` has come and that have held jobs still.
 
     A time at which none is held any more is dropped: somebody has released them. One at which their schedd
     gives no answer comes again.
     """
-    now = time.monotonic()
+    now, come = time.monotonic(), []
     for item in [item for item, at in due.items() if at <= now]:
         count = _counts_of(item, waits[item])
         if count is None:
             due[item] = now + STALE_S
         elif count.held:
-            return True
+            come.append(item.name)
         else:
             del due[item]
-    return False
+    return come

@@ -177,3 +177,18 @@ def test_a_stage_that_has_enough_waits_for_no_schedd(scope: Scope, pool: FakePoo
     accept(scope.ledger, scope, "gen", 0, 1, states=states)
     pool.set_schedd(SCHEDD, up=False)
     assert recover().execute(context())["accepted"] == 2
+
+
+def test_a_person_is_not_asked_at_once_when_a_schedd_answers_again(
+    scope: Scope, pool: FakePool, questions: list[str]
+) -> None:
+    """Its jobs have left the queue, and are not in its history yet."""
+    judged(scope, 0, SubrunState.UNKNOWN, held=True)
+    pool.set_schedd(SCHEDD, up=False)
+    with pytest.raises(TaskDeferred):
+        recover().execute(context())
+    pool.set_schedd(SCHEDD, up=True)
+    pool.lose_queue(SCHEDD)
+    with pytest.raises(StageUnknown):
+        recover().resume(context(), {"tag": scope.tag("gen"), "over": True, "rounds": 1})
+    assert questions == []

@@ -10,11 +10,14 @@ from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput, Task
 
 from include.bookkeeping.records import UnitState
 from include.campaign.states import ActionKind, JobStatus, SubmissionState, SubrunState
+from include.errors import ScheddUnreachable
 from include.recovery.past import wish_of
 from prodsys_operators import recover as recover_module
+from prodsys_operators.answers import AnswerTrigger
 from prodsys_operators.check import CheckOperator
 from prodsys_operators.holds import remove_held, still_alive
 from prodsys_operators.recover import ACCEPT, AGAIN, STOP
+from prodsys_operators.triggers import SubmissionTrigger
 from tests.unit.operators.recovering import ITEM, SCHEDD, answer, context, judged, recover, tag_waited_for
 from tests.unit.operators.stage_outputs import accept
 
@@ -190,3 +193,23 @@ def test_a_wish_that_came_to_nothing_counts_for_nothing_later(
         assert over.who == "prodsys"
         assert over.detail.startswith("Recover again by ann: nothing needs doing: 3 of 3 subruns accepted")
     assert wish_of(scope.ledger, scope.slice, "gen") is None
+
+
+def test_recover_again_waits_where_a_schedd_tells_of_jobs_and_does_not_remove_them(
+    scope: Scope, pool: FakePool, questions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(scope, 0, SubrunState.UNKNOWN, held=True)
+    pool.set_status(SCHEDD, 1, JobStatus.HELD)
+
+    def silent(*_: Any, **__: Any) -> int:
+        raise ScheddUnreachable(f"{SCHEDD} did not answer.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "remove_jobs", silent)
+        with pytest.raises(TaskDeferred) as deferred:
+            recover().answered(context(last=True), answer(AGAIN))
+        assert isinstance(deferred.value.trigger, AnswerTrigger)
+    with pytest.raises(TaskDeferred) as deferred:
+        recover().resume(context(last=True), {"tag": scope.tag("gen"), "over": True, "rounds": 2})
+    assert isinstance(deferred.value.trigger, SubmissionTrigger)
+    assert {ad.status for ad in pool.ads(SCHEDD, [1])} == {JobStatus.REMOVED}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,7 +43,7 @@ class Waits:
         for _ in range(5):  # the wait takes note
             await asyncio.sleep(0)
 
-    def counts(self, **looked: Any) -> asyncio.Task[tuple[list[ClusterCounts], bool]]:
+    def counts(self, **looked: Any) -> asyncio.Task[tuple[list[ClusterCounts], bool, frozenset[str]]]:
         trigger = triggers.SubmissionTrigger(tag=TAG, **looked)
         return asyncio.create_task(trigger._counts(self.watched))
 
@@ -68,7 +69,7 @@ def test_held_jobs_of_one_cluster_are_acted_on_while_another_runs(
         assert waiting.done() is early
         if not early:
             await waits.tell(1, completed=1)
-        counts, settled = await waiting
+        counts, settled, _ = await waiting
         assert settled is not early
         assert counts[0].held == states.get("held", 0)
 
@@ -88,7 +89,7 @@ def test_a_release_after_a_clusters_wait_has_ended_is_seen_before_the_whole_is_o
         assert not waiting.done(), "what was held is looked at again"
         monkeypatch.setattr(triggers, "STALE_S", 60.0)
         await waits.tell(2, completed=2)
-        counts, settled = await waiting
+        counts, settled, _ = await waiting
         assert settled
         assert [count.completed for count in counts] == [2, 1]
         assert [item.schedd for item, _ in waits.begun] == [AP1, AP2, AP1]
@@ -108,8 +109,8 @@ def test_a_time_that_comes_while_a_schedd_is_silent_comes_again(monkeypatch: pyt
         await asyncio.wait([waiting], timeout=0.1)
         assert not waiting.done(), "nobody knows yet what is held on the schedd that was silent"
         monkeypatch.setitem(watching._latest, first.key, ClusterCounts(total=2, running=1, held=1))
-        counts, settled = await waiting
-        assert ([count.held for count in counts], settled) == ([1, 1], False)
+        counts, settled, due = await waiting
+        assert ([count.held for count in counts], settled, due) == ([1, 1], False, {f"7@{AP1}"})
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
 
@@ -125,27 +126,60 @@ def test_what_is_due_on_one_schedd_does_not_wait_for_another_that_is_silent(
         )
         first, _ = waits.watched
         monkeypatch.setitem(watching._latest, first.key, ClusterCounts(total=2, running=1, held=1))
-        counts, settled = await waiting
-        assert (counts[0].held, counts[1].unknown, settled) == (1, 1, False)
+        counts, settled, due = await waiting
+        assert (counts[0].held, counts[1].unknown, settled, due) == (1, 1, False, {f"7@{AP1}"})
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
 def test_a_time_at_which_nothing_is_held_any_more_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     waits = Waits(monkeypatch)
+    first, second = waits.watched
 
     async def scenario() -> None:
-        waiting = waits.counts(known={f"7@{AP1}": 1}, again_s={f"7@{AP1}": 0.0})
-        first, second = waits.watched
-        for item in (first, second):
-            monkeypatch.setitem(watching._latest, item.key, ClusterCounts(total=item.jobs, running=item.jobs))
-        await asyncio.wait([waiting], timeout=0.1)
-        assert not waiting.done()
-        await waits.tell(0, completed=2)
-        await waits.tell(1, completed=1)
-        assert (await waiting)[1]
+        told = {item: asyncio.create_task(watching.wait(item, holds_known=0)) for item in waits.watched}
+        due = {first: 0.0, second: 0.0}
+        monkeypatch.setitem(watching._latest, first.key, ClusterCounts(total=2, running=2))
+        assert triggers._come(due, told) == []
+        assert set(due) == {second}, "the other schedd has not answered"
+        assert due[second] > time.monotonic()
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_what_is_left_of_a_pause_is_waited_for_once_all_else_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = Waits(monkeypatch)
+
+    async def scenario() -> None:
+        began = time.monotonic()
+        waiting = waits.counts(known={f"7@{AP1}": 1}, again_s={f"7@{AP1}": 0.2})
+        await waits.tell(0, completed=1, held=1, held_shortest_s=10**6)
+        await waits.tell(1, completed=1)
+        counts, settled, due = await waiting
+        assert (counts[0].held, settled, due) == (1, True, {f"7@{AP1}"})
+        assert time.monotonic() - began >= 0.2
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+@pytest.mark.parametrize(("due", "looks"), [(AP2, 3), (AP1, 2)])
+def test_looks_are_counted_for_a_silent_schedd_where_they_were_made_for_it(
+    monkeypatch: pytest.MonkeyPatch, due: str, looks: int
+) -> None:
+    waits = Waits(monkeypatch)
+    monkeypatch.setattr(watching, "look_up", lambda _tag: waits.watched)
+    monkeypatch.setattr(watching, "_polled", {})
+
+    async def scenario() -> Any:
+        trigger = triggers.SubmissionTrigger(
+            tag=TAG, known={f"7@{AP1}": 1, f"7@{AP2}": 1}, again_s={f"7@{due}": 0.0}, silent={f"7@{AP2}": 2}
+        )
+        for item in waits.watched:
+            monkeypatch.setitem(watching._latest, item.key, ClusterCounts(total=item.jobs, held=item.jobs))
+        return (await anext(trigger.run())).payload
+
+    event = asyncio.run(asyncio.wait_for(scenario(), 20))
+    assert event == {"tag": TAG, "over": False, "silent": {f"7@{AP2}": looks}}
 
 
 def test_new_holds_are_looked_at_at_once_also_where_known_ones_wait_for_their_time(

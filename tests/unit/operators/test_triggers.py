@@ -214,7 +214,7 @@ def test_waits_of_one_submission_in_two_triggerers_agree_and_one_may_be_taken_aw
             world.pool.set_status(AP1, cluster, JobStatus.COMPLETED)
             ended = await asyncio.gather(*waits)
             await asyncio.gather(*(each._loop for each in watchers if each._loop is not None))
-        return [counts for (counts,), _ in ended]
+        return [counts for (counts,), _, _ in ended]
 
     assert [counts.completed for counts in asyncio.run(scenario())] == [3, 3]
     with world.settings.open_ledger() as ledger:

@@ -183,16 +183,17 @@ def test_a_silent_schedd_does_not_keep_held_jobs_of_another_waiting(tmp_path: Pa
         submission = ledger.submission(tag)
         assert submission is not None
         handled = handle_holds(tools, stage(), submission)
-        assert (handled.released, handled.left, handled.silent) == (3, 0, True)
+        assert (handled.released, handled.left, handled.silent) == (3, 0, (f"{there}@{OTHER}",))
         assert handled.again_s == ((f"{there}@{OTHER}", 60.0),)
         assert handled.left_by == ((f"{there}@{OTHER}", 3),)
         assert OTHER in handled.lines[-1]
         assert "held jobs are looked at again when it answers" in handled.lines[-1]
         pool.set_schedd(SCHEDD, up=False)
-        for rounds, pause in ((0, 60.0), (2, 240.0), (5_000, 600.0)):
-            handled = handle_holds(tools, stage(), submission, rounds=rounds)
+        for looks, pause in ((0, 60.0), (2, 240.0), (5_000, 600.0)):
+            handled = handle_holds(tools, stage(), submission, looks={f"{here}@{SCHEDD}": looks})
             assert handled.released == 0
-            assert {seconds for _, seconds in handled.again_s} == {pause}, "ever more rarely"
+            # Ever more rarely, each by its own looks.
+            assert dict(handled.again_s) == {f"{here}@{SCHEDD}": pause, f"{there}@{OTHER}": 60.0}
         with pytest.raises(JobsUnreachable) as caught:
             remove_all_held(tools, stage(), submission, who="ann", decided_at=NOW)
         assert caught.value.tag == tag
@@ -210,7 +211,7 @@ def test_what_a_schedd_did_not_do_is_done_a_minute_later(held: Held, monkeypatch
         handled = held.handle()
     assert (handled.released, handled.removed, handled.left) == (0, 1, 1)
     assert handled.again_s == ((f"{held.cluster}@{SCHEDD}", 60.0),)
-    assert handled.silent
+    assert handled.silent == (f"{held.cluster}@{SCHEDD}",)
     assert not any("released" in line for line in handled.lines)
     assert handled.left_by == ((f"{held.cluster}@{SCHEDD}", 1),)
     assert held.handle().released == 1
