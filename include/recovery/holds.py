@@ -109,25 +109,15 @@ def handle_holds(
     silent |= done.silent
     later = [step for step in steps if not step.is_due]
     left_by = Counter(_cluster(step.ad) for step in (*later, *done.unacted))
-    again_s: dict[str, float] = {}
-    for step in later:
-        if step.action is not HoldAction.PERSON:
-            again_s[_cluster(step.ad)] = min(step.due_s, again_s.get(_cluster(step.ad), step.due_s))
-    mute = []
-    for schedd, number, jobs in submission.clusters:
-        name = f"{number}@{schedd}"
-        if schedd in unseen:
-            left_by[name] = jobs  # what is held there is not known: none of it is news before the next look
-        if schedd in silent:
-            mute.append(name)
-            patience = patience_s(AGAIN_S, looks.get(name, 0))
-            again_s[name] = min(patience, again_s.get(name, patience))
+    # What is held there is not known: none of it is news before the next look.
+    left_by.update({f"{n}@{schedd}": jobs for schedd, n, jobs in submission.clusters if schedd in unseen})
+    mute = [f"{number}@{schedd}" for schedd, number, _ in submission.clusters if schedd in silent]
     passed = {id(step) for step in done.unacted}
     return Handled(
         released=done.released,
         removed=done.removed,
         left=len(later) + len(done.unacted),
-        again_s=tuple(sorted(again_s.items())),
+        again_s=_again_s(later, {name: patience_s(AGAIN_S, looks.get(name, 0)) for name in mute}),
         lines=(
             *_lines([step for step in steps if id(step) not in passed]),
             *(f"{why} Its held jobs are looked at again when it answers." for why in silent.values()),
@@ -135,6 +125,15 @@ def handle_holds(
         left_by=tuple(sorted(left_by.items())),
         silent=tuple(mute),
     )
+
+
+def _again_s(later: Sequence[_Step], mute: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """Return when to look again at each cluster: at its first pause that ends, or, if `mute`, after that."""
+    times = [(_cluster(step.ad), step.due_s) for step in later if step.action is not HoldAction.PERSON]
+    found: dict[str, float] = {}
+    for name, seconds in (*times, *mute.items()):
+        found[name] = min(seconds, found.get(name, seconds))
+    return tuple(sorted(found.items()))
 
 
 def _do(tools: Tools, submission: Submission, due: Sequence[_Step], *, now: float) -> _Done:
