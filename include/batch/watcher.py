@@ -59,6 +59,10 @@ class _Wait:
     done: asyncio.Future[ClusterCounts]
     hold_pause_s: float | None = None
     holds_known: int = 0
+    held: int = 0
+    """Held jobs at the last poll."""
+    held_shortest_s: float = 0.0
+    """How long the one of them was held that was held last."""
     unknown: int = 0
     """Unknown jobs at the last poll."""
     unknown_since: float | None = None
@@ -82,8 +86,10 @@ class _Wait:
         """Say whether there are more held jobs than the waiter knows, one of them held for its pause."""
         if self.hold_pause_s is None:
             return False
-        # Known ones that are held no more make room for new ones.
-        self.holds_known = min(self.holds_known, counts.held)
+        # Known ones that are held no more make room for new ones, which are held for less long.
+        replaced = 0 < counts.held <= self.held and counts.held_shortest_s < self.held_shortest_s
+        self.holds_known = min(self.holds_known, counts.held - replaced)
+        self.held, self.held_shortest_s = counts.held, counts.held_shortest_s
         return counts.held > self.holds_known and counts.held_longest_s >= self.hold_pause_s
 
 

@@ -13,7 +13,7 @@ from include.bookkeeping.database import LedgerDatabase
 from include.bookkeeping.records import ActionRecord
 from include.bookkeeping.rows import insert_if_new
 from include.bookkeeping.tables import actions as action_table
-from include.campaign.states import ActionKind
+from include.campaign.states import DECISIONS, ActionKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +56,16 @@ class LedgerActions(LedgerDatabase):
         with self._read() as connection:
             found = connection.execute(query.order_by(action_table.c.at, action_table.c.id))
             return [action_record(row) for row in found]
+
+    def decisions(self, dag_id: str, tranche: str, *, run: int, stage: str) -> list[ActionRecord]:
+        """Return what was asked and decided about a stage of a slice, as it was written.
+
+        Not by the times: the machines that wrote them may have clocks that differ.
+        """
+        mine = {"dag_id": dag_id, "tranche": tranche, "run": run, "stage": stage}
+        query = sa.select(action_table).filter_by(**mine).where(action_table.c.kind.in_(DECISIONS))
+        with self._read() as connection:
+            return [action_record(row) for row in connection.execute(query.order_by(action_table.c.id))]
 
     def releases(self, tag: str) -> dict[str, tuple[float, ...]]:
         """Return job id → when each hold began that it was released of, or was about to be, by `tag`."""

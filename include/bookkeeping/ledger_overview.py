@@ -206,7 +206,7 @@ def _ended(connection: Connection, chosen: sa.Subquery, times: Sequence[float]) 
 
 def _questions(connection: Connection, dag_id: str | None, tranche: str | None) -> tuple[OpenQuestion, ...]:
     stage = (actions.c.dag_id, actions.c.tranche, actions.c.run, actions.c.stage)
-    last = sa.func.row_number().over(partition_by=stage, order_by=(actions.c.at.desc(), actions.c.id.desc()))
+    last = sa.func.row_number().over(partition_by=stage, order_by=actions.c.id.desc())
     query = sa.select(*stage, actions.c.kind, actions.c.at, actions.c.detail, last.label("place"))
     query = query.where(actions.c.kind.in_(DECISIONS), actions.c.run.is_not(None))
     if dag_id is not None:

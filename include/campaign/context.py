@@ -141,14 +141,19 @@ def _no_program(script: str, *, by_shell: bool) -> tuple[str, str]:
             head = file.read(256)
     except OSError as error:
         return f"cannot be read: {error.strerror}", ""
+    problem = hint = ""
     if head.startswith(b"\x7fELF"):
-        return "", ""
-    if not by_shell and not head.startswith(b"#!"):
-        return "does not begin with '#!'", "its first line says what runs it, such as #!/bin/bash"
-    if head.split(b"\n", 1)[0].endswith(b"\r"):
+        pass
+    elif not head:
+        problem = "is empty"
+    elif b"\0" in head:
+        problem = "is neither a script nor a program of Linux"
+    elif not by_shell and not head.startswith(b"#!"):
+        problem, hint = "does not begin with '#!'", "its first line says what runs it, such as #!/bin/bash"
+    elif head.split(b"\n", 1)[0].endswith(b"\r"):
+        problem = "has lines that end with CRLF"
         hint = "take them out: sed -i 's/\\r$//' FILE; no program is called 'bash\\r'"
-        return "has lines that end with CRLF", hint
-    return "", ""
+    return problem, hint
 
 
 def _entries(listed: str) -> tuple[str, ...]:

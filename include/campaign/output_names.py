@@ -64,20 +64,31 @@ def refuse_same_names(context: Context, merged: str, source: str, path: KeyPath)
 
 
 def refuse_shared_names(context: Context, plans: Iterable[StagePlan]) -> None:
-    """Note an error if outputs of different stages of a campaign have one name: a catalogue has it once."""
-    run, subrun = context.spec.runs.first, context.spec.first_subrun
+    """Note an error if two outputs of a campaign have one name: a catalogue has it once, a job's folder too.
+
+    Names are compared at the first and last runs and subruns, at all of which a good pair differs.
+    """
+    spec = context.spec
+    ends = {
+        (run, subrun)
+        for run in (spec.runs.first, spec.runs.last)
+        for subrun in (spec.first_subrun, spec.first_subrun + spec.subruns - 1)
+    }
     taken: dict[str, tuple[str, str]] = {}
     outputs = [(plan, output) for plan in plans for output in plan.outputs if output.file_name]
     for plan, output in outputs:
-        name = example(output.file_name, run=run, subrun=subrun)
-        other = taken.setdefault(name, (plan.name, output.name))
+        own = (plan.name, output.name)
         # Of the one that a merge is made of, `refuse_same_names` tells.
         made_of = None if plan.merge is None else (plan.merge.of_stage, plan.merge.of_output)
-        if other[0] != plan.name and other != made_of:
-            context.wrong(
-                f"the file name is that of {other[0]} too: {name[:80]}", _place(context, plan, output),
-                hint="give it another name, such as another tier",
-            )  # fmt: skip
+        for name in sorted(example(output.file_name, run=run, subrun=subrun) for run, subrun in ends):
+            other = taken.setdefault(name, own)
+            if other not in (own, made_of):
+                whose = other[0] if other[0] != plan.name else f"output {other[1]!r}"
+                context.wrong(
+                    f"the file name is that of {whose} too: {name[:80]}", _place(context, plan, output),
+                    hint="give it another name, such as another tier",
+                )  # fmt: skip
+                break
 
 
 def _place(context: Context, plan: StagePlan, output: OutputPlan) -> KeyPath:

@@ -232,13 +232,8 @@ def _outputs(context: Context, name: str, stage: StageSpec, events: int | None) 
     else:
         sources = {key: (output, (*path, "outputs", key, "file")) for key, output in stage.outputs.items()}
     plans = []
-    taken: dict[str, str] = {}
     for key, (output, where) in sources.items():
         file_name = file_template(context, output.file, where)
-        if file_name in taken:
-            context.wrong(f"output {taken[file_name]!r} has the same file name", where)
-        if file_name:
-            taken[file_name] = key
         # `tree: null` says that the file is not a ROOT file, whatever the stage says.
         own_tree = "tree" in output.model_fields_set or "tree" in stage.model_fields_set
         tree = output.tree if "tree" in output.model_fields_set else stage.tree

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,7 +12,7 @@ from include.bookkeeping.places import Places
 from include.bookkeeping.records import ActionRecord
 from include.campaign.states import ActionKind, HoldAction, JobStatus, Outcome
 from include.checks.verdict import Verdict
-from include.errors import JobsUnreachable, ScheddUnreachable
+from include.errors import JobsUnreachable, PoolError, ScheddUnreachable
 from include.recovery.decision import GROWTH, HEADROOM
 from include.recovery.review import ads_of, answers_of, patience_s
 from include.triage.classify import removal_reason
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from include.campaign.plan import StagePlan
     from include.recovery.review import Tools
     from include.triage.failure import Diagnosis
+
+log = logging.getLogger(__name__)
 
 WHO = "prodsys"
 GROUPS_SHOWN = 12
@@ -138,7 +141,7 @@ def _again_s(later: Sequence[_Step], mute: Mapping[str, float]) -> tuple[tuple[s
 
 def _do(tools: Tools, submission: Submission, due: Sequence[_Step], *, now: float) -> _Done:
     """Do what is due, each class in one call a schedd, once the ledger has it."""
-    done = _Done()
+    done, denied = _Done(), list[PoolError]()
     for group in _grouped(due):
         first = group[0]
         kind = ActionKind.REMOVE if first.action is HoldAction.REMOVE else ActionKind.RELEASE
@@ -149,10 +152,15 @@ def _do(tools: Tools, submission: Submission, due: Sequence[_Step], *, now: floa
             done.silent[first.ad.schedd] = str(error)
             done.unacted += group
             continue
+        except PoolError as error:
+            denied.append(error)
+            continue
         if kind is ActionKind.REMOVE:
             done.removed += jobs
         else:
             done.released += jobs
+    if denied:
+        raise denied[0]  # once all else is done
     return done
 
 
@@ -179,9 +187,13 @@ def remove_all_held(
     Those that were not held yet at `decided_at`, epoch seconds, are others than those that `who` knew of.
     JobsUnreachable where a schedd gives no answer.
     """
-    ads = ads_of(tools.pool, submission)
-    known = [ad for ad in ads if ad.status_since is not None and ad.status_since <= decided_at]
-    held = _held(submission, known)
+    now_held = _held(submission, ads_of(tools.pool, submission))
+    held = {name: ad for name, ad in now_held.items() if (ad.status_since or decided_at + 1) <= decided_at}
+    if later := len(now_held) - len(held):
+        log.warning(
+            "%s: %d held jobs are left: by their schedd's clock they were not held yet when %s decided",
+            submission.tag, later, who,
+        )  # fmt: skip
     failures = [_failure(stage, submission, ad) for ad in held.values()]
     alike: dict[tuple[str, str], list[JobAd]] = defaultdict(list)
     reasons: dict[str, str] = {}
@@ -194,7 +206,7 @@ def remove_all_held(
         reason = reasons[rule]
         detail = f"remove {len(ads)} held jobs: {reason}"
         tools.ledger.record_action(
-            _record(submission, ActionKind.REMOVE, ads, detail=detail, who=who, now=tools.clock())
+            _record(submission, ActionKind.REMOVE, ads, detail=detail, who=who, now=decided_at)
         )
         jobs = [(ad.cluster, ad.process) for ad in ads]
         try:
@@ -247,12 +259,16 @@ def _step(
     """Return what the class of the hold asks for, within the spec's limits."""
     action, most = diagnosis.hold, stage.recovery.releases
     # What was intended for this very hold, before a crash, is to be done still.
-    done = sum(at != ad.status_since for at in releases.get(ad.job_id, ()))
+    times = set(releases.get(ad.job_id, ()))
+    begun = ad.status_since is not None and float(ad.status_since) in times
+    done = len(times) - begun
     memory, remark = None, ""
     if action in (HoldAction.RELEASE, HoldAction.RELEASE_MORE_MEMORY) and done >= most:
         action, remark = HoldAction.REMOVE, f"released {done} times already"
     if action is HoldAction.RELEASE_MORE_MEMORY:
-        memory = _more_memory(stage, submission, ad)
+        has = ad.requested_memory_mb if begun else None
+        # Raised already, if it asks for more than it was seen to use: the release alone was not done.
+        memory = has if has is not None and has > (ad.memory_mb or 0) else _more_memory(stage, submission, ad)
         if memory is None:
             # The recovery that would need more asks a person at once; a hold would wait for its limit.
             action, remark = HoldAction.REMOVE, "its memory is at the cap of the spec's `recovery`"

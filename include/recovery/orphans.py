@@ -26,7 +26,6 @@ SLICE_GROUP = "slice"
 """The task group of one slice in every campaign's DAG."""
 RUN_OVER = frozenset({"success", "failed"})
 TASK_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
-_DECIDED = frozenset({ActionKind.STOP, ActionKind.ACCEPT, ActionKind.RECOVER_AGAIN, ActionKind.RECOVER})
 
 
 class Why(StrEnum):
@@ -223,12 +222,8 @@ def _ask(ledger: Ledger, runs: Runs, dag_id: str, tranche: str) -> tuple[Airflow
 
 def _owner(ledger: Ledger, fact: SubmissionFacts, run: AirflowRun | None, trouble: str) -> Owner:
     slices = ledger.slices_of(fact.dag_id, fact.tranche)
-    decided = [
-        act
-        for act in ledger.actions(fact.dag_id, fact.tranche, run=fact.run, stage=fact.stage)
-        if act.kind in _DECIDED
-    ]
-    last = decided[-1] if decided else None
+    decided = ledger.decisions(fact.dag_id, fact.tranche, run=fact.run, stage=fact.stage)
+    last = next((act for act in reversed(decided) if act.kind is not ActionKind.ASK), None)
     return Owner(
         run=run,
         trouble=trouble,

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from include.bookkeeping.records import AS_PLANNED
-from include.campaign.states import DECISIONS, ActionKind
+from include.campaign.states import ActionKind
 from include.recovery.decision import Past
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def wish_of(ledger: Ledger, item: Slice, stage: str) -> ActionRecord | None:
     """
     sent = {each.tag for each in ledger.submissions(item.dag_id, item.tranche, run=item.run, stage=stage)}
     last = None
-    for act in ledger.actions(item.dag_id, tranche=item.tranche, run=item.run, stage=stage):
-        if act.kind in DECISIONS and (act.kind is not ActionKind.RECOVER or act.tag in sent):
+    for act in ledger.decisions(item.dag_id, item.tranche, run=item.run, stage=stage):
+        if act.kind is not ActionKind.RECOVER or act.tag in sent:
             last = act
     return last if last is not None and last.kind is ActionKind.RECOVER_AGAIN else None

@@ -128,7 +128,7 @@ class RecoverOperator(SliceOperator):
             if said and (tag := still_alive(scope, self.stage)):
                 self.log.info("%s has jobs in the queue that may run: waiting for them", tag)
                 self.wait(tag)
-            if wish and standing.held and (tag := remove_held(scope, self.stage, wish, log=self.log)):
+            if wish and (tag := remove_held(scope, self.stage, wish, log=self.log)):
                 self.wait(tag)
         except JobsUnreachable as error:
             standing = self.standing(scope)

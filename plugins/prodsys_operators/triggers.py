@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
@@ -155,10 +156,14 @@ class SubmissionTrigger(BaseTrigger):
         return asyncio.create_task(watching.wait(item, holds_known=self.known.get(item.name, 0)))
 
     def _again(self, waits: dict[Watched, Wait], ended_at: Mapping[Wait, float]) -> set[Wait]:
-        """Wait again for clusters that had held jobs when their wait ended, long ago; return these waits."""
+        """Wait again for clusters that had held or unknown jobs when their wait ended, long ago.
+
+        Return these waits. Jobs that are still unknown have been so for long enough.
+        """
         due = time.monotonic() - STALE_S
-        old = [item for item, task in waits.items() if task.result().held and ended_at[task] <= due]
-        waits.update({item: self._wait(item) for item in old})
+        ended = [(item, task.result()) for item, task in waits.items() if ended_at[task] <= due]
+        old = [item for item, count in ended if count.held or count.unknown]
+        waits.update({item: self._wait(replace(item, unknown_limit_s=0.0)) for item in old})
         return {waits[item] for item in old}
 
     def _is_new(self, item: Watched, count: ClusterCounts) -> bool:
@@ -215,7 +220,7 @@ def _come(due: dict[Watched, float], waits: Mapping[Watched, Wait]) -> list[str]
     """
     now, come = time.monotonic(), []
     for item in [item for item, at in due.items() if at <= now]:
-        count = _counts_of(item, waits[item])
+        count = None if watching.is_silent(item.schedd) else _counts_of(item, waits[item])
         if count is None:
             due[item] = now + STALE_S
         elif count.held:

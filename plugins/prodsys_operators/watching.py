@@ -79,8 +79,13 @@ def silence(schedds: Iterable[str]) -> list[str]:
         f"{schedd} gave no answer to the last {watcher.failures} polls: the counts above are as old. No job "
         f"is lost by that, and the wait goes on. See whether it is up: condor_status -schedd {schedd}"
         for schedd in sorted(schedds)
-        if (watcher := _watchers.get(schedd)) is not None and watcher.failures
+        if is_silent(schedd) and (watcher := _watchers[schedd])
     ]
+
+
+def is_silent(schedd: str) -> bool:
+    """Whether `schedd` gave no answer to its last poll."""
+    return (watcher := _watchers.get(schedd)) is not None and watcher.failures > 0
 
 
 async def next_poll(schedd: str) -> None:

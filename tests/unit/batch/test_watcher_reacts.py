@@ -44,6 +44,25 @@ def test_new_holds_end_a_wait_that_asks_for_it(fake: FakePool) -> None:
     asyncio.run(scenario())
 
 
+def test_a_hold_in_the_place_of_a_known_one_is_told(fake: FakePool) -> None:
+    async def scenario() -> None:
+        now = time.time()
+        cluster = fake.submit(AP1, "a", 3)
+        fake.set_status(AP1, cluster, JobStatus.HELD, processes=[0], since=now - 100)
+        watcher = watch(fake, clock=lambda: now)
+        wait = asyncio.create_task(
+            watcher.wait_for(cluster, 3, hold_limit_s=1000, unknown_limit_s=60, hold_pause_s=0, holds_known=1)
+        )
+        await polls(watcher, 2)
+        assert not wait.done()
+        fake.set_status(AP1, cluster, JobStatus.RUNNING, processes=[0])
+        fake.set_status(AP1, cluster, JobStatus.HELD, processes=[1], since=now - 5)
+        counts = await wait
+        assert (counts.held, counts.running) == (1, 1)
+
+    asyncio.run(scenario())
+
+
 def test_polls_come_faster_while_a_node_fails_and_not_for_ever(fake: FakePool) -> None:
     async def scenario() -> None:
         cluster = fake.submit(AP1, "a", 4)

@@ -227,7 +227,8 @@ def test_script_missing_or_not_executable(specs: Specs) -> None:
 @pytest.mark.parametrize(
     ("head", "says"),
     [
-        (b"", "does not begin with '#!' (its first line says what runs it, such as #!/bin/bash)"),
+        (b"", "is empty"),
+        (b"MZ\x90\x00", "is neither a script nor a program of Linux"),
         (b"echo hello\n", "does not begin with '#!' (its first line says what runs it, such as #!/bin/bash)"),
         (b"\xef\xbb\xbf#!/bin/sh\n", "does not begin with '#!' (its first"),
         (b"#!/bin/bash\r\necho\r\n", "has lines that end with CRLF (take them out: sed -i"),
@@ -245,26 +246,6 @@ def test_a_script_that_no_node_could_start_is_refused(specs: Specs, head: bytes,
     assert [error.partition(": ")[0] for error in found] == ["demo/z.yaml:9:13", "demo/z.yaml:15:13"]
 
 
-def test_stages_whose_files_have_one_name_are_refused(specs: Specs) -> None:
-    names = [line for line in GOOD.splitlines() if "output:" in line]
-    found = specs.errors(GOOD.replace(names[1], names[0]))
-    assert len(found) == 1
-    assert "the file name is that of gen too: " in found[0]
-
-
-def test_a_merged_file_named_like_another_output_of_its_stage_is_refused(specs: Specs) -> None:
-    names = [line.partition("output: ")[2] for line in GOOD.splitlines() if "output:" in line]
-    other = (
-        f"    outputs:\n      hits: {{file: {names[1]}, tree: t}}\n      rest: {{file: {names[2]}, tree: t}}"
-    )
-    text = GOOD.replace(f"    output: {names[1]}\n    tree: events", other).replace(
-        "merge:\n  reco:", "merge:\n  hits:\n    of: reco.hits"
-    )
-    (found,) = specs.errors(text)
-    assert "the file name is that of reco too: merged." in found
-    assert found.startswith("demo/z.yaml:23:13: ")
-
-
 @pytest.mark.parametrize("key", ["launcher", "check"])
 def test_what_a_shell_may_run_needs_no_interpreter_line(specs: Specs, key: str) -> None:
     (specs.folder / "own.sh").write_bytes(b"echo hello\n")
@@ -274,6 +255,8 @@ def test_what_a_shell_may_run_needs_no_interpreter_line(specs: Specs, key: str) 
     specs.load(text)
     (specs.folder / "own.sh").write_bytes(b"echo hello\r\n")
     assert all("own.sh has lines that end with CRLF" in each for each in specs.errors(text))
+    (specs.folder / "own.sh").write_bytes(b"")
+    assert all("own.sh is empty" in each for each in specs.errors(text))
 
 
 def test_a_script_that_cannot_be_read_after_all_is_an_error_of_the_spec(

@@ -213,3 +213,67 @@ def test_recover_again_waits_where_a_schedd_tells_of_jobs_and_does_not_remove_th
         recover().resume(context(last=True), {"tag": scope.tag("gen"), "over": True, "rounds": 2})
     assert isinstance(deferred.value.trigger, SubmissionTrigger)
     assert {ad.status for ad in pool.ads(SCHEDD, [1])} == {JobStatus.REMOVED}
+
+
+def test_recover_again_removes_held_jobs_also_of_subruns_that_are_unknown(
+    scope: Scope, pool: FakePool, questions: list[str]
+) -> None:
+    """Nobody knows the first submission's jobs, and those of its recovery are held."""
+    judged(scope, 0, SubrunState.UNKNOWN)
+    pool.set_status(SCHEDD, 1, JobStatus.UNKNOWN)
+    with pytest.raises(TaskDeferred):
+        recover().execute(context())
+    for _ in range(2):
+        with pytest.raises(TaskAwaitingInput):
+            recover().resume(context(), {"tag": scope.tag("gen"), "over": True})
+        with pytest.raises(TaskDeferred) as deferred:
+            recover().answered(context(), answer(AGAIN))
+        assert tag_waited_for(deferred) == scope.tag("gen", 1)
+        second = scope.ledger.submission(scope.tag("gen", 1)).clusters[0][1]
+        if pool.ads(SCHEDD, [second])[0].status is not JobStatus.REMOVED:
+            pool.set_status(SCHEDD, second, JobStatus.HELD, since=time.time() - 90_000)
+    assert {ad.status for ad in pool.ads(SCHEDD, [second])} == {JobStatus.REMOVED}
+
+
+def test_a_removal_is_recorded_once_whatever_happens_in_it(
+    scope: Scope, pool: FakePool, questions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(scope, 0, SubrunState.UNKNOWN, held=True)
+    pool.set_status(SCHEDD, 1, JobStatus.HELD, since=time.time() - 60)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "remove_jobs", killed)
+        with pytest.raises(KeyboardInterrupt):
+            recover().answered(context(), answer(AGAIN))
+        with pytest.raises(KeyboardInterrupt):
+            recover().execute(context())
+    with pytest.raises(TaskDeferred):
+        recover().execute(context())
+    (removal,) = [act for act in scope.ledger.actions("unit.three") if act.kind is ActionKind.REMOVE]
+    assert (removal.who, len(removal.jobs)) == ("ann", 3)
+
+
+@pytest.mark.parametrize("ahead_s", [-60, 60])
+def test_what_was_decided_last_does_not_go_by_clocks(
+    scope: Scope, pool: FakePool, questions: list[str], monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    """The workers that ask, hear the answer and recover have clocks that differ."""
+    real = time.time
+    for recovery in (1, 2):
+        with pytest.raises(TaskDeferred):
+            recover().execute(context())
+        judged(scope, recovery, SubrunState.MISSING)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: real() + ahead_s)
+        with pytest.raises(TaskAwaitingInput):
+            recover().execute(context())
+    with pytest.raises(TaskDeferred):
+        recover().answered(context(), answer(AGAIN))
+    assert wish_of(scope.ledger, scope.slice, "gen") is None, "its recovery is made"
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: real() - ahead_s)
+        recover().note(scope, ActionKind.RECOVER_AGAIN, detail="", who="ann")
+        assert wish_of(scope.ledger, scope.slice, "gen") is not None

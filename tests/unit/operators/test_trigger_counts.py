@@ -295,3 +295,38 @@ def test_a_wait_says_in_its_own_log_that_its_schedd_is_silent(monkeypatch: pytes
     said = asyncio.run(hear())
     assert said.startswith(f"{AP1} gave no answer to the last 12 polls: the counts above are as old.")
     assert said.endswith(f"condor_status -schedd {AP1}")
+
+
+def test_unknown_jobs_that_are_back_since_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = Waits(monkeypatch)
+    monkeypatch.setattr(triggers, "STALE_S", 0.0)
+
+    async def scenario() -> None:
+        waiting = waits.counts()
+        await waits.tell(0, unknown=2)
+        await waits.tell(1, completed=1)
+        assert not waiting.done(), "what was unknown then is looked at again"
+        assert waits.begun[2][0].unknown_limit_s == 0, "at once: it was so for long enough"
+        monkeypatch.setattr(triggers, "STALE_S", 60.0)
+        await waits.tell(2, completed=2)
+        counts, settled, _ = await waiting
+        assert settled
+        assert counts[0].completed == 2
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_counts_from_before_a_silence_drop_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another wait for the same tag keeps them."""
+    waits = Waits(monkeypatch)
+    first, _ = waits.watched
+    monkeypatch.setitem(watching._watchers, AP1, SimpleNamespace(failures=3))  # type: ignore[misc]
+
+    async def scenario() -> None:
+        told = {item: asyncio.create_task(watching.wait(item, holds_known=0)) for item in waits.watched}
+        monkeypatch.setitem(watching._latest, first.key, ClusterCounts(total=2, running=2))
+        due = {first: 0.0}
+        assert triggers._come(due, told) == []
+        assert set(due) == {first}
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))

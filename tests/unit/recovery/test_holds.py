@@ -10,7 +10,7 @@ import pytest
 from include.batch.fake import FakePool
 from include.bookkeeping.ledger import Ledger
 from include.campaign.states import ActionKind, JobStatus
-from include.errors import JobsUnreachable, ScheddUnreachable
+from include.errors import JobsUnreachable, PoolError, ScheddUnreachable
 from include.recovery.holds import Handled, handle_holds, remove_all_held
 from include.recovery.review import Tools
 from include.triage.classify import Triage
@@ -243,3 +243,49 @@ def test_a_person_may_remove_all_that_is_held(held: Held) -> None:
     acts = held.ledger.actions()
     assert {(act.kind, act.who) for act in acts} == {(ActionKind.REMOVE, "ann")}
     assert sorted(len(act.jobs) for act in acts) == [1, 2]
+
+
+def lose_the_release(held: Held, patch: pytest.MonkeyPatch) -> None:
+    """Let the schedd fall silent between the change of a job's memory and its release."""
+
+    def lost(schedd: str, _jobs: object, *, reason: str, memory_mb: int | None = None) -> int:
+        held.pool.change_ads(schedd, held.cluster, processes=[0], requested_memory_mb=memory_mb)
+        raise ScheddUnreachable(f"{schedd} did not answer: {reason}")
+
+    patch.setattr(held.pool, "release_jobs", lost)
+
+
+def test_a_release_that_was_lost_raises_the_memory_once_and_counts_once(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held.hold(0, MEMORY)
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            lose_the_release(held, patch)
+            assert held.handle(stage(releases=2)).silent
+        assert held.ad(0).requested_memory_mb == 1500
+    assert held.handle(stage(releases=2)).released == 1
+    held.hold(0, {**MEMORY, "requested_memory_mb": 1500}, for_s=3000)
+    assert held.handle(stage(releases=2)).released == 1, "the second of two"
+    assert held.ad(0).requested_memory_mb == 2000
+
+
+def test_an_act_that_is_denied_keeps_no_other_from_being_done(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held.hold(0, MEMORY)
+    held.hold(1, TIME)
+    held.hold(2, INPUT)
+    real = held.pool.release_jobs
+
+    def denied(schedd: str, jobs: Any, *, reason: str, memory_mb: int | None = None) -> int:
+        if memory_mb is not None:
+            raise PoolError("RequestMemory was not set")
+        return real(schedd, jobs, reason=reason)
+
+    monkeypatch.setattr(held.pool, "release_jobs", denied)
+    with pytest.raises(PoolError, match="RequestMemory"):
+        held.handle()
+    assert [held.status(process) for process in range(3)] == [
+        JobStatus.HELD, JobStatus.REMOVED, JobStatus.IDLE,
+    ]  # fmt: skip
