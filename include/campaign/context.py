@@ -146,7 +146,7 @@ def _no_program(script: str, *, by_shell: bool) -> tuple[str, str]:
         pass
     elif not head:
         problem = "is empty"
-    elif b"\0" in head:
+    elif b"\0" in head and not head.startswith(b"#!"):  # a zipped Python program has both
         problem = "is neither a script nor a program of Linux"
     elif not by_shell and not head.startswith(b"#!"):
         problem, hint = "does not begin with '#!'", "its first line says what runs it, such as #!/bin/bash"

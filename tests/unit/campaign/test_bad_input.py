@@ -233,6 +233,7 @@ def test_script_missing_or_not_executable(specs: Specs) -> None:
         (b"\xef\xbb\xbf#!/bin/sh\n", "does not begin with '#!' (its first"),
         (b"#!/bin/bash\r\necho\r\n", "has lines that end with CRLF (take them out: sed -i"),
         (b"#!/bin/sh", ""),
+        (b"#!/usr/bin/env python3\nPK\x03\x04\x14\x00", ""),
         (b"\x7fELF\x02\x01", ""),
     ],
 )
