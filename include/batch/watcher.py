@@ -169,6 +169,7 @@ class ScheddWatcher:
                     if not wait.done.done():
                         wait.done.set_exception(error)
             finally:
+                self.failures = 0  # nobody asks any more whether it is silent
                 await asyncio.to_thread(self._close)
 
     def _close(self) -> None:

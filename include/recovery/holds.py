@@ -266,9 +266,10 @@ def _step(
     if action in (HoldAction.RELEASE, HoldAction.RELEASE_MORE_MEMORY) and done >= most:
         action, remark = HoldAction.REMOVE, f"released {done} times already"
     if action is HoldAction.RELEASE_MORE_MEMORY:
-        has = ad.requested_memory_mb if begun else None
-        # Raised already, if it asks for more than it was seen to use: the release alone was not done.
-        memory = has if has is not None and has > (ad.memory_mb or 0) else _more_memory(stage, submission, ad)
+        has, planned = ad.requested_memory_mb or 0, submission.changes.memory_mb or stage.resources.memory_mb
+        # Raised already, and it was only the release that was lost.
+        raised = begun and has > max(planned, ad.memory_mb or 0)
+        memory = has if raised else _more_memory(stage, submission, ad)
         if memory is None:
             # The recovery that would need more asks a person at once; a hold would wait for its limit.
             action, remark = HoldAction.REMOVE, "its memory is at the cap of the spec's `recovery`"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,7 @@ class SubmissionTrigger(BaseTrigger):
         waits = {item: self._wait(item) for item in watched}
         pending = set(waits.values())
         ended_at: dict[Wait, float] = {}
+        again: Counter[Watched] = Counter()
         due = self._due(watched)
         come: list[str] = []
         try:
@@ -134,7 +136,7 @@ class SubmissionTrigger(BaseTrigger):
                 if new or come:
                     break
                 if not pending:
-                    pending = self._again(waits, ended_at)
+                    pending = self._again(waits, ended_at, again)
             else:
                 held = [item for item, count in zip(waits, counts, strict=True) if count.held]
                 if times := [due[item] for item in held if item in due]:
@@ -155,16 +157,25 @@ class SubmissionTrigger(BaseTrigger):
         """Begin to wait for one cluster."""
         return asyncio.create_task(watching.wait(item, holds_known=self.known.get(item.name, 0)))
 
-    def _again(self, waits: dict[Watched, Wait], ended_at: Mapping[Wait, float]) -> set[Wait]:
+    def _again(
+        self, waits: dict[Watched, Wait], ended_at: Mapping[Wait, float], again: Counter[Watched]
+    ) -> set[Wait]:
         """Wait again for clusters that had held or unknown jobs when their wait ended, long ago.
 
-        Return these waits. Jobs that are still unknown have been so for long enough.
+        Return these waits. Jobs that are still unknown have been so for long enough. `again` counts: each
+        time twice as long must have passed, lest slow polls keep two clusters waiting for each other.
         """
-        due = time.monotonic() - STALE_S
-        ended = [(item, task.result()) for item, task in waits.items() if ended_at[task] <= due]
-        old = [item for item, count in ended if count.held or count.unknown]
-        waits.update({item: self._wait(replace(item, unknown_limit_s=0.0)) for item in old})
-        return {waits[item] for item in old}
+        now = time.monotonic()
+        begun: set[Wait] = set()
+        for item, task in list(waits.items()):
+            count = task.result()
+            fresh = now - ended_at[task] < STALE_S * 2 ** min(again[item], 20)
+            if fresh or not (count.held or count.unknown):
+                continue
+            again[item] += 1
+            waits[item] = self._wait(replace(item, unknown_limit_s=0.0) if count.unknown else item)
+            begun.add(waits[item])
+        return begun
 
     def _is_new(self, item: Watched, count: ClusterCounts) -> bool:
         """Whether held jobs of a cluster are others than those that were looked at, as far as counts tell.

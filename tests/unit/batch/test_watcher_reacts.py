@@ -63,6 +63,23 @@ def test_a_hold_in_the_place_of_a_known_one_is_told(fake: FakePool) -> None:
     asyncio.run(scenario())
 
 
+def test_a_schedd_that_nobody_polls_is_not_called_silent(fake: FakePool) -> None:
+    async def scenario() -> None:
+        cluster = fake.submit(AP1, "a", 1)
+        watcher = watch(fake)
+        fake.set_schedd(AP1, up=False)
+        wait = asyncio.create_task(watcher.wait_for(cluster, 1, hold_limit_s=60, unknown_limit_s=60))
+        await until(lambda: watcher.failures > 0)
+        wait.cancel()
+        await asyncio.wait([wait])
+        loop = watcher._loop
+        assert loop is not None
+        await loop
+        assert watcher.failures == 0
+
+    asyncio.run(scenario())
+
+
 def test_polls_come_faster_while_a_node_fails_and_not_for_ever(fake: FakePool) -> None:
     async def scenario() -> None:
         cluster = fake.submit(AP1, "a", 4)

@@ -330,3 +330,25 @@ def test_counts_from_before_a_silence_drop_no_time(monkeypatch: pytest.MonkeyPat
         assert set(due) == {first}
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_clusters_whose_waits_take_long_do_not_wait_for_each_other_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits = Waits(monkeypatch)
+    monkeypatch.setattr(triggers, "STALE_S", 0.02)
+
+    async def slow(item: watching.Watched, *, holds_known: int) -> ClusterCounts:
+        waits.begun.append((item, asyncio.get_running_loop().create_future()))
+        await asyncio.sleep(0.03 + 0.03 * (item.schedd == AP2) + 0 * holds_known)
+        return ClusterCounts(total=item.jobs, unknown=item.jobs)
+
+    monkeypatch.setattr(watching, "wait", slow)
+
+    async def scenario() -> None:
+        assert (await waits.counts())[1]
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+    assert 2 < len(waits.begun) < 20
+    limits = {item.unknown_limit_s for item, _ in waits.begun[2:]}
+    assert limits == {0.0}

@@ -270,6 +270,21 @@ def test_a_release_that_was_lost_raises_the_memory_once_and_counts_once(
     assert held.ad(0).requested_memory_mb == 2000
 
 
+def test_a_release_that_was_lost_before_the_memory_was_raised_is_made_with_more(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held.hold(0, {**MEMORY, "memory_mb": 990})
+
+    def silent(*_: Any, **__: Any) -> int:
+        raise ScheddUnreachable(f"{SCHEDD} did not answer.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(held.pool, "release_jobs", silent)
+        assert held.handle().silent
+    assert held.handle().released == 1
+    assert held.ad(0).requested_memory_mb == 1500
+
+
 def test_an_act_that_is_denied_keeps_no_other_from_being_done(
     held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
