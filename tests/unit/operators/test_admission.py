@@ -15,7 +15,6 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.triggers.base import TriggerEvent
 
 from include.batch.fake import FakePool
-from include.batch.pool import ClusterId, SubmitAnswer
 from include.bookkeeping.admission import Limit
 from include.bookkeeping.records import UnitState
 from include.campaign.states import SubmissionState, SubrunState
@@ -28,30 +27,15 @@ from prodsys_operators.recover import RecoverOperator
 from prodsys_operators.report import ReportOperator
 from prodsys_operators.settings import Settings
 from prodsys_operators.submit import SubmitOperator
+from tests.unit.operators.recovering import SCHEDD, Submitter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from include.batch.pool import SubmitRequest
     from include.bookkeeping.ledger import Ledger
 
-SCHEDD = "ap1@fake"
 NOW = 1_800_000_000.0
-
-
-class Submitter:
-    """Submits to a FakePool."""
-
-    def __init__(self, pool: FakePool) -> None:
-        self.pool = pool
-
-    def command(self, request: SubmitRequest) -> Sequence[str]:
-        return ["submit", request.tag]
-
-    def submit(self, request: SubmitRequest, *, timeout_s: float) -> SubmitAnswer:  # noqa: ARG002  the protocol
-        cluster = self.pool.submit(SCHEDD, request.tag, request.jobs)
-        return SubmitAnswer(clusters=(ClusterId(schedd=SCHEDD, cluster=cluster),), output="")
 
 
 @pytest.fixture
