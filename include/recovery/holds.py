@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from include.batch.pool import ClusterId
 from include.bookkeeping.places import Places
 from include.bookkeeping.records import ActionRecord
 from include.campaign.states import ActionKind, HoldAction, JobStatus, Outcome
@@ -113,8 +114,8 @@ def handle_holds(
     later = [step for step in steps if not step.is_due]
     left_by = Counter(_cluster(step.ad) for step in (*later, *done.unacted))
     # What is held there is not known: none of it is news before the next look.
-    left_by.update({f"{n}@{schedd}": jobs for schedd, n, jobs in submission.clusters if schedd in unseen})
-    mute = [f"{number}@{schedd}" for schedd, number, _ in submission.clusters if schedd in silent]
+    left_by.update({_name(schedd, n): jobs for schedd, n, jobs in submission.clusters if schedd in unseen})
+    mute = [_name(schedd, number) for schedd, number, _ in submission.clusters if schedd in silent]
     passed = {id(step) for step in done.unacted}
     return Handled(
         released=done.released,
@@ -176,7 +177,11 @@ def _act(pool: Pool, group: Sequence[_Step]) -> int:
 
 
 def _cluster(ad: JobAd) -> str:
-    return f"{ad.cluster}@{ad.schedd}"
+    return _name(ad.schedd, ad.cluster)
+
+
+def _name(schedd: str, cluster: int) -> str:
+    return str(ClusterId(schedd=schedd, cluster=cluster))
 
 
 def remove_all_held(
